@@ -1,0 +1,1 @@
+"""The way from flat pictures to masks and layers."""

@@ -1,0 +1,1 @@
+"""Control by masks, relation between layers, and learning."""

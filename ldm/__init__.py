@@ -1,0 +1,1 @@
+"""Layered diffusion model: what is true of any stack of RGBA layers."""
