@@ -1,0 +1,1 @@
+"""Pictures to learn from: packages fetched, cut-outs and backdrops chosen from them by eye."""
