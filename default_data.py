@@ -1,6 +1,6 @@
 """Fetch what the shipped default learns from: cut-outs and backdrops, as shards.
 
-python default_data.py [--out data/default] [--packages data/packages] [--free-only] [--force]
+python default_data.py [--out FOLDER] [--packages FOLDER] [--free-only] [--force]
 """
 
 import argparse
@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from annotator.assets.backdrops import backdrop
 from annotator.assets.cutouts import cutout
-from annotator.assets.fetch import PACKAGES, FetchError, unpack
+from annotator.assets.fetch import PACKAGES, FetchError, Unpacked, unpack
 from annotator.assets.pictures import Picture, pictures
+from annotator.assets.rcc import RccError
 from annotator.assets.selection import Split, chosen_backdrops, chosen_cutouts, split
 from annotator.assets.sheets import contact_sheet
 from ldm.storage import write_shard
@@ -22,29 +23,38 @@ KINDS = (("cutouts", chosen_cutouts, cutout), ("backdrops", chosen_backdrops, ba
 
 def main() -> None:
     options = read_options()
+    out = options.out or Path("data/free" if options.free_only else "data/default")
+    shards = [shard(out, side, kind) for side in Split for kind, *_ in KINDS]
+    if all(path.exists() for path in shards) and not options.force:
+        raise SystemExit(f"{out} is complete already (--force makes it anew)")
     try:
         packages = {p.name: unpack(p, cache=options.packages) for p in tqdm(PACKAGES, "packages")}
-    except FetchError as error:
+        kept = make_shards(out, packages, free_only=options.free_only)
+    except (FetchError, RccError) as error:
         raise SystemExit(str(error)) from None
+    write_provenance(kept, out / "provenance.csv")
+
+
+def make_shards(out: Path, packages: dict[str, Unpacked], *, free_only: bool) -> list[Picture]:
     kept: list[Picture] = []
     for kind, chosen, sample in KINDS:
-        found = list(tqdm(pictures(chosen(), packages), kind, total=len(chosen())))
-        found = [p for p in found if p.credit.is_free or not options.free_only]
-        kept += found
+        found = tqdm(pictures(chosen(), packages), kind, total=len(chosen()))
+        some = [picture for picture in found if picture.credit.is_free or not free_only]
         for side in Split:
-            path = options.out / side.value / f"{kind}.tar"
-            if path.exists() and not options.force:
-                print(f"{path} is there already (--force makes it anew)")
-                continue
-            samples = [sample(p) for p in found if split(p.choice.family) is side]
-            print(f"{path}: {write_shard(path, samples)} samples")
-            contact_sheet(samples, options.out / f"contact_{side.value}_{kind}.png")
-    write_provenance(kept, options.out / "provenance.csv")
+            samples = [sample(p) for p in some if split(p.choice.family) is side]
+            print(f"{shard(out, side, kind)}: {write_shard(shard(out, side, kind), samples)}")
+            contact_sheet(samples, out / f"contact_{side.value}_{kind}.png")
+        kept += some
+    return kept
+
+
+def shard(out: Path, side: Split, kind: str) -> Path:
+    return out / side.value / f"{kind}.tar"
 
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("data/default"))
+    parser.add_argument("--out", type=Path, help="data/default, or data/free with --free-only")
     parser.add_argument("--packages", type=Path, default=Path("data/packages"))
     parser.add_argument("--free-only", action="store_true", help="public domain and CC0 only")
     parser.add_argument("--force", action="store_true", help="make existing shards anew")

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -121,7 +122,7 @@ def _packed(sample: Sample) -> dict[str, str | bytes]:
     return {"__key__": sample.key, "json": text.encode(), **pictures}
 
 
-def _unpacked(packed: Mapping[str, bytes]) -> Sample:
+def _unpacked(packed: Mapping[str, Any]) -> Sample:
     about = json.loads(packed["json"])
     layers = tuple(
         StoredLayer(

@@ -1,9 +1,10 @@
 """Chosen pictures, taken out of their packages with the credit of each."""
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from annotator.assets.credits import Credit, from_copyright, from_kde_metadata, from_readme
@@ -60,19 +61,24 @@ class Picture:
 def pictures(choices: Iterable[Choice], packages: Mapping[str, Unpacked]) -> Iterator[Picture]:
     """Each choice's file, in their order; `packages` maps a package's name to where it lies.
 
-    Errors: `FileNotFoundError` when a package (of another version) lacks a file.
+    A file that a package (of another version) lacks, or gives no licence for, is left out, and a
+    warning names it.
     """
     for choice in choices:
-        package = packages[choice.package]
-        folder = package.root / _FOLDERS[choice.package]
-        from_archive = choice.package == "gcompris-qt-data"
-        content = _archived(folder, choice.path) if from_archive else _file(folder, choice.path)
-        credit = _credit(package, folder, choice.path)
-        yield Picture(choice=choice, version=package.version, credit=credit, content=content)
+        try:
+            yield _picture(choice, packages[choice.package])
+        except FileNotFoundError as error:
+            warnings.warn(f"left out: {error}", stacklevel=2)
 
 
-def _file(folder: Path, path: str) -> bytes:
-    return (folder / path).read_bytes()
+def _picture(choice: Choice, package: Unpacked) -> Picture:
+    folder = package.root / _FOLDERS[choice.package]
+    if choice.package == "gcompris-qt-data":
+        content = _archived(folder, choice.path)
+    else:
+        content = (folder / choice.path).read_bytes()
+    credit = _credit(package, folder, choice.path)
+    return Picture(choice=choice, version=package.version, credit=credit, content=content)
 
 
 def _archived(folder: Path, path: str) -> bytes:
@@ -83,7 +89,8 @@ def _archived(folder: Path, path: str) -> bytes:
     return content
 
 
-@cache
+# Choices from one archive stand together in the lists, so a few archives are enough.
+@lru_cache(maxsize=2)
 def _archive(path: Path) -> Mapping[str, bytes]:
     return dict(members(path))
 
