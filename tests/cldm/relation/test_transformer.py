@@ -1,0 +1,95 @@
+"""Laws of the relation network: it changes nothing when new, and padding leaves no trace."""
+
+import pytest
+import torch
+from torch import nn
+
+from cldm.relation.guides import LightHint, unknown_hint
+from cldm.relation.transformer import RelationTransformer
+from ldm.values import Effects, Layers, Light, identity_effects
+
+
+def network(seed: int) -> RelationTransformer:
+    """A small network whose head is not zero if `seed` is not."""
+    torch.manual_seed(seed)
+    made = RelationTransformer(width=32, depth=2, num_heads=2, working_size=32, patch=8)
+    if seed:
+        nn.init.normal_(made.head.weight, std=0.1)
+    return made
+
+
+def layers(height: int = 32, width: int = 32) -> Layers:
+    """A back with two soft boxes, the second one in one of two pictures only."""
+    rgba = torch.rand(2, 3, 4, height, width, generator=torch.Generator().manual_seed(5))
+    rgba[:, 1:, 3] = 0
+    rgba[:, 0, 3] = 1
+    rgba[:, 1, 3, height // 3 : height * 3 // 4, 6:16] = 0.9
+    rgba[0, 2, 3, height // 2 : height * 7 // 8, 12:24] = 1
+    return Layers(rgba=rgba, present=torch.tensor([[True, True, True], [True, True, False]]))
+
+
+def hint(azimuth: float, given: bool) -> LightHint:
+    """A light for two pictures."""
+    one = torch.ones(2)
+    light = Light(
+        azimuth=azimuth * one,
+        elevation=0.7 * one,
+        colour=torch.tensor([[1.2, 1.0, 0.8]] * 2),
+        softness=0.2 * one,
+        ambient=0.4 * one,
+    )
+    return LightHint(light=light, given=torch.full((2,), given))
+
+
+def tensors(effects: Effects) -> tuple[torch.Tensor, ...]:
+    """All effects."""
+    return effects.multiply, effects.add, effects.shadow, effects.reflection, effects.alpha
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 64), (40, 72)])
+def test_new_network_changes_nothing(size: tuple[int, int]) -> None:
+    value = layers(*size)
+    told = network(0)(value, hint(0.5, given=True))
+    for effect, neutral in zip(tensors(told), tensors(identity_effects(value)), strict=True):
+        assert torch.equal(effect, neutral)
+
+
+def test_new_network_learns_every_field() -> None:
+    made, value = network(0), layers()
+    told = made(value, hint(0.5, given=True))
+    reflection = told.reflection.split([3, 1], dim=2)[1]
+    (told.multiply + told.add + told.shadow + reflection + told.alpha).sum().backward()
+    assert made.head.bias.grad is not None
+    per_field = made.head.bias.grad.unflatten(0, (-1, 4)).abs().sum(dim=1)
+    assert (per_field > 0).all()
+
+
+def test_padding_slots_leave_no_trace() -> None:
+    made, value = network(1), layers()
+    noise = torch.rand(2, 2, 4, 32, 32)
+    padded = Layers(
+        rgba=torch.cat([value.rgba, noise], dim=1),
+        present=torch.cat([value.present, torch.zeros(2, 2, dtype=torch.bool)], dim=1),
+    )
+    for short, long in zip(
+        tensors(made(value, unknown_hint(2))), tensors(made(padded, unknown_hint(2))), strict=True
+    ):
+        torch.testing.assert_close(long[:, :3], short, atol=1e-5, rtol=0)
+
+
+def test_effects_keep_their_ranges_and_leave_back_and_absent_alone() -> None:
+    value = layers()
+    told, neutral = network(2)(value, hint(2.0, given=True)), identity_effects(value)
+    for effect, still in zip(tensors(told), tensors(neutral), strict=True):
+        assert effect.amin() >= 0
+        assert effect.amax() <= 1
+        assert torch.equal(effect[:, 0], still[:, 0])
+        assert torch.equal(effect[1, 2], still[1, 2])
+
+
+def test_light_that_is_not_given_is_not_seen() -> None:
+    made, value = network(3), layers()
+    one, other = (made(value, hint(azimuth, given=False)) for azimuth in (0.0, 3.0))
+    assert torch.equal(one.shadow, other.shadow)
+    turned = (made(value, hint(azimuth, given=True)) for azimuth in (0.0, 3.0))
+    assert not torch.equal(next(turned).shadow, next(turned).shadow)

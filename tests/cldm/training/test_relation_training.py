@@ -1,0 +1,67 @@
+"""Training the relation network: its loss falls on one scene, and perfect effects cost nothing."""
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Generator
+from torch.utils.data import DataLoader
+
+from annotator.scenes.analytic import scenes
+from cldm.relation.transformer import RelationTransformer
+from cldm.training.relation import RelationTraining, RelationWeights
+from ldm.scene import Scene
+from ldm.values import identity_effects
+
+
+def scene() -> Scene:
+    """Two small scenes with one box."""
+    generator = Generator().manual_seed(0)
+    cutouts = torch.zeros(2, 1, 4, 16, 16)
+    cutouts[:, :, :, 2:14, 4:12] = 0.7
+    cutouts[:, :, 3, 2:14, 4:12] = 1
+    return scenes(cutouts, torch.rand(2, 3, 32, 32, generator=generator), generator)
+
+
+def training() -> RelationTraining:
+    """A tiny training."""
+    torch.manual_seed(0)
+    network = RelationTransformer(width=16, depth=1, num_heads=2, working_size=32, patch=8)
+    return RelationTraining(network, learning_rate=0.01, num_steps=30, weights=RelationWeights())
+
+
+def weighted(module: RelationTraining, batch: Scene) -> float:
+    """The loss of the network's answer when the light is given."""
+    effects = module.answer(batch, given=True)
+    terms = module.terms(batch, effects)
+    return sum(getattr(module.weights, name) * float(term) for name, term in terms.items())
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+def test_loss_falls_on_one_batch() -> None:
+    module, batch = training(), scene()
+    before = weighted(module, batch)
+    trainer = pl.Trainer(
+        max_steps=20,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, DataLoader([batch] * 20, batch_size=None))
+    assert weighted(module, batch) < 0.9 * before
+    gains = trainer.validate(module, DataLoader([batch], batch_size=None), verbose=False)[0]
+    assert gains["validation/given_light_gain_db"] > 0
+
+
+def test_truth_costs_least() -> None:
+    module, batch = training(), scene()
+    true = module.terms(batch, batch.effects)
+    plain = module.terms(batch, identity_effects(batch.layers))
+    assert max(float(true[name]) for name in true if name != "stillness") < 1e-6
+    for name in ("composite", "relit", "shadow"):
+        assert float(plain[name]) > float(true[name])
+
+
+def test_example_shows_four_pictures() -> None:
+    assert training().example(scene()).shape == (2, 4, 3, 32, 32)
