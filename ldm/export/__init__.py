@@ -1,0 +1,1 @@
+"""Document <-> file: PSD, OpenRaster, folders of PNG."""

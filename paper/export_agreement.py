@@ -1,0 +1,100 @@
+"""How far other programs' pictures of our PSD and OpenRaster files lie from `flatten`.
+
+`python -m paper.export_agreement` writes `paper/results/export_agreement.json`: for each reader
+the largest error of a picture's channels in 1/255, over documents of random content. Readers that
+are not installed are left out.
+"""
+
+import argparse
+import datetime
+import json
+import subprocess
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+from einops import rearrange
+from jaxtyping import Float
+
+from ldm.document import Document, flatten
+from ldm.export.draft import draft
+from ldm.export.ora import read_ora, write_ora
+from ldm.export.png import read_png_folder, write_png_folder
+from ldm.export.psd import read_psd, write_psd
+from paper import foreign_readers
+from paper.example_document import example_document
+
+RESULT = Path(__file__).parent / "results" / "export_agreement.json"
+SIZE = (192, 256)
+EDGES = {"hard_edges": 0.0, "soft_edges": 4.0}
+
+
+def export_errors(document: Document, folder: Path) -> dict[str, float]:
+    """The largest error of each reader in 1/255; `folder` receives the files."""
+    psd, ora, pngs = folder / "document.psd", folder / "document.ora", folder / "document"
+    write_psd(document, psd)
+    write_ora(document, ora)
+    write_png_folder(document, pngs)
+    truth = _picture(document)
+    readers: dict[str, Callable[[], Float[np.ndarray, "h w 4"]]] = {
+        "ours.psd": lambda: _picture(read_psd(psd)),
+        "ours.ora": lambda: _picture(read_ora(ora)),
+        "ours.png": lambda: _picture(read_png_folder(pngs)),
+        "psd_tools.psd": lambda: foreign_readers.psd_by_psd_tools(psd),
+        "pyora.ora": lambda: foreign_readers.ora_by_pyora(ora),
+    }
+    if foreign_readers.GIMP:
+        readers["gimp.psd"] = lambda: foreign_readers.by_gimp(psd)
+    if foreign_readers.KRITA:
+        readers["krita.psd"] = lambda: foreign_readers.by_krita(psd)
+        readers["krita.ora"] = lambda: foreign_readers.by_krita(ora)
+    return {name: float(np.abs(read() - truth).max()) for name, read in readers.items()}
+
+
+def _picture(document: Document) -> Float[np.ndarray, "h w 4"]:
+    return rearrange(flatten(document) * 255, "1 c h w -> h w c").numpy()
+
+
+def main() -> None:
+    """Measure, print a table, write the result."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--documents", type=int, default=2, help="documents of each kind")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    errors: defaultdict[str, list[float]] = defaultdict(list)
+    for kind, edge in EDGES.items():
+        for index in range(arguments.documents):
+            document = example_document(arguments.seed + index, SIZE, edge)
+            with tempfile.TemporaryDirectory() as folder:
+                for reader, error in export_errors(document, Path(folder)).items():
+                    errors[f"{reader}.{kind}"].append(error)
+    for name, found in errors.items():
+        print(f"{name:28} {mean(found):7.2f} ({min(found):.2f} to {max(found):.2f}) of 255")
+    _write(arguments.documents, arguments.seed, errors)
+
+
+def _write(documents: int, seed: int, errors: dict[str, list[float]]) -> None:
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    result = {
+        "command": f"python -m paper.export_agreement --documents {documents} --seed {seed}",
+        "date": datetime.date.today().isoformat(),
+        "commit": commit.stdout.strip(),
+        "seed": seed,
+        "scenes": documents * len(EDGES),
+        "figures": {
+            name: {"value": mean(found), "low": min(found), "high": max(found), "unit": "1/255"}
+            for name, found in errors.items()
+        },
+    }
+    RESULT.parent.mkdir(exist_ok=True)
+    with draft(RESULT) as temporary:
+        temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
