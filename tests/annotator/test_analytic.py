@@ -1,13 +1,17 @@
 """Laws of analytic scenes: known truth within its ranges, objects on the ground, repeatable."""
 
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import Generator
 from torch.utils.data import DataLoader
 
 from annotator.scenes.analytic import scenes
-from annotator.scenes.dataset import AnalyticScenes
+from annotator.scenes.dataset import AnalyticScenes, read_backdrops, read_cutouts
 from ldm.projection import lowest_row
 from ldm.scene import Scene
+from ldm.storage import Provenance, Sample, StoredLayer, write_shard
 
 SIZE = 48
 
@@ -86,3 +90,26 @@ def test_batches_depend_on_seed_and_number_not_on_workers() -> None:
         assert torch.equal(one.layers.rgba, other.layers.rgba)
         assert torch.equal(one.effects.shadow, other.effects.shadow)
     assert not torch.equal(alone[0].layers.rgba, alone[1].layers.rgba)
+
+
+def stored(key: str, tags: tuple[str, ...]) -> Sample:
+    """A wide box on a larger canvas as it lies in a shard."""
+    rgba = np.full((10, 20, 4), 255, dtype=np.uint8)
+    provenance = Provenance(source="test", licence="CC0", author="test", note="")
+    layer = StoredLayer(rgba=rgba, prompt="a box", provenance=provenance)
+    return Sample(key=key, layers=(layer,), tags=tags)
+
+
+def test_cutouts_that_can_stand_stand_on_their_canvas(tmp_path: Path) -> None:
+    shard = tmp_path / "cutouts.tar"
+    write_shard(shard, [stored("box", ("cutout",)), stored("fish", ("category:animals/fish",))])
+    found = read_cutouts(shard, side=32)
+    assert found.shape == (1, 4, 32, 32)
+    assert (found[0, 3, 16:] == 1).all()
+    assert (found[0, 3, :15] == 0).all()
+
+
+def test_backdrops_are_those_with_a_ground(tmp_path: Path) -> None:
+    shard = tmp_path / "backdrops.tar"
+    write_shard(shard, [stored("meadow", ("backdrop", "ground")), stored("sky", ("backdrop",))])
+    assert [tuple(backdrop.shape) for backdrop in read_backdrops(shard)] == [(3, 10, 20)]
