@@ -149,7 +149,7 @@ def bleed(rgba: Float[Tensor, "b n 4 h w"]) -> Float[Tensor, "b n 4 h w"]:
 
 
 def mask_frames(masks: Masks, margin: float) -> Frames:
-    """A square (in picture units) frame around each mask, `margin` of its side wider on each side.
+    """A frame, square in pixels, around each mask, `margin` of its side wider on each side.
 
     Slot 0, absent slots and slots with an empty mask get the whole picture.
     """
@@ -157,9 +157,10 @@ def mask_frames(masks: Masks, margin: float) -> Frames:
     solid = masks.area > 0.5
     left, right = _extent(solid.any(dim=-2), width)
     top, bottom = _extent(solid.any(dim=-1), height)
-    half = torch.maximum(right - left, bottom - top) * (0.5 + margin)
+    half = torch.maximum((right - left) * width, (bottom - top) * height) * (0.5 + margin)
+    wide, high = half / width, half / height
     across, down = (left + right) / 2, (top + bottom) / 2
-    box = torch.stack([across - half, down - half, across + half, down + half], dim=-1)
+    box = torch.stack([across - wide, down - high, across + wide, down + high], dim=-1)
     framed = masks.present & solid.flatten(2).any(dim=-1)
     framed[:, 0] = False
     whole = whole_frames(*masks.present.shape).to(box.device)

@@ -20,7 +20,8 @@ class TensorValue:
     def to(self, target: torch.device | torch.dtype | str) -> Self:
         """The same value on another device, or with its floating tensors in another dtype."""
         return replace(
-            self, **{field.name: _moved(getattr(self, field.name), target) for field in fields(self)}
+            self,
+            **{field.name: _moved(getattr(self, field.name), target) for field in fields(self)},
         )
 
 
@@ -58,6 +59,16 @@ class Layers(TensorValue):
     def alpha(self) -> Float[Tensor, "b n 1 h w"]:
         """The alphas."""
         return self.rgba[:, :, 3:]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.rgba.shape[-2], self.rgba.shape[-1]
+
+    def with_opaque_back(self) -> "Layers":
+        """The same, with alpha 1 everywhere in slot 0."""
+        alpha = torch.cat([torch.ones_like(self.alpha[:, :1]), self.alpha[:, 1:]], dim=1)
+        return Layers(rgba=torch.cat([self.rgb, alpha], dim=2), present=self.present)
 
     def take(self, order: Int[Tensor, " k"]) -> "Layers":
         """The layers of the named slots, back to front in the given order."""

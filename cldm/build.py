@@ -1,0 +1,91 @@
+"""From a config to a model: explicit constructor calls, and weights from a file."""
+
+from pathlib import Path
+
+from cldm.condition import HINT_CHANNELS
+from cldm.config import Layout as LayoutName
+from cldm.config import ModelConfig
+from cldm.control import ControlNet
+from cldm.model import LayerDiffusion
+from cldm.relation.transformer import RelationTransformer
+from ldm.autoencoder import Autoencoder
+from ldm.layout import Layout, PackedLayout, StackedLayout
+from ldm.text import TextTower, Tokenizer
+from ldm.unet import UNet, Widths
+from ldm.weights import WeightsError, load_weights
+
+
+def build_model(config: ModelConfig) -> LayerDiffusion:
+    """A new model without trained weights."""
+    widths, hint_channels = _widths(config)
+    return LayerDiffusion(
+        tokenizer=Tokenizer(config.text.length),
+        text=TextTower(
+            width=config.text.width,
+            depth=config.text.depth,
+            num_heads=config.text.num_heads,
+            length=config.text.length,
+        ),
+        unet=UNet(widths, _layout(config)),
+        control=ControlNet(
+            widths,
+            _layout(config),
+            hint_channels=hint_channels,
+            hint_widths=config.hint_channels,
+        ),
+        autoencoder=build_autoencoder(config),
+        relation=RelationTransformer(
+            width=config.relation.width,
+            depth=config.relation.depth,
+            num_heads=config.relation.num_heads,
+        ),
+        prediction=config.prediction,
+        canvas=config.canvas,
+    )
+
+
+def build_autoencoder(config: ModelConfig) -> Autoencoder:
+    """A new autoencoder alone."""
+    part = config.autoencoder
+    return Autoencoder(
+        latent_channels=part.latent_channels,
+        channels=part.channels,
+        num_residuals=part.num_residuals,
+        num_groups=part.num_groups,
+        patch=part.patch,
+        linear=part.linear,
+    )
+
+
+def load_model(config: ModelConfig, folder: Path) -> LayerDiffusion:
+    """The model with the weights that its config names, looked for in `folder`; ready to draw.
+
+    Raises WeightsError with one line when they are missing, cut short or of another model.
+    """
+    if not config.weights:
+        raise WeightsError("weights: the config names none; train first, or set weights=FILE")
+    model = build_model(config)
+    load_weights(model, folder / config.weights)
+    return model.eval()
+
+
+def _widths(config: ModelConfig) -> tuple[Widths, int]:
+    """Sizes of the U-Net and channels of a folded hint: packed slots lie in the channels."""
+    packed = config.unet.layout is LayoutName.packed
+    folded = config.max_slots if packed else 1
+    widths = Widths(
+        latents=config.autoencoder.latent_channels * folded,
+        channels=config.unet.channels,
+        attention=config.unet.attention,
+        across=config.unet.across,
+        num_residuals=config.unet.num_residuals,
+        num_heads=config.unet.num_heads,
+        text=config.text.width,
+    )
+    return widths, HINT_CHANNELS * folded
+
+
+def _layout(config: ModelConfig) -> Layout:
+    if config.unet.layout is LayoutName.packed:
+        return PackedLayout(config.unet.channels[0], config.text.width, config.max_slots)
+    return StackedLayout(config.unet.channels[0])

@@ -1,0 +1,180 @@
+"""What a model and its training are made of: dataclasses that a YAML file fills.
+
+An unknown key is an error that says "did you mean"; a value that follows from others is not here.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from ldm.denoiser import Prediction
+
+
+class Layout(Enum):
+    """How the U-Net lays out slots: folded into channels, or into the batch."""
+
+    packed = "packed"
+    stacked = "stacked"
+
+
+class Stage(Enum):
+    """The three stages of training, in order."""
+
+    autoencoder = "autoencoder"
+    layers = "layers"
+    relation = "relation"
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """See `ldm.autoencoder.Autoencoder`."""
+
+    latent_channels: int = 4
+    channels: tuple[int, ...] = (128, 256, 512, 512)
+    num_residuals: int = 2
+    num_groups: int = 32
+    patch: int = 1
+    linear: bool = False
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """See `ldm.text.TextTower`."""
+
+    width: int = 1024
+    depth: int = 24
+    num_heads: int = 16
+    length: int = 77
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """See `ldm.unet.UNet`."""
+
+    layout: Layout = Layout.stacked
+    channels: tuple[int, ...] = (320, 640, 1280, 1280)
+    attention: tuple[bool, ...] = (True, True, True, False)
+    across: tuple[bool, ...] = (False, True, True, False)
+    num_residuals: int = 2
+    num_heads: int = 8
+
+
+@dataclass(frozen=True)
+class RelationConfig:
+    """See `cldm.relation.transformer.RelationTransformer`."""
+
+    width: int = 128
+    depth: int = 4
+    num_heads: int = 4
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """How one stage is trained; `num_steps` is where the learning rate has fallen to zero."""
+
+    num_steps: int = 10000
+    batch_size: int = 16
+    learning_rate: float = 1e-4
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """All stages."""
+
+    autoencoder: StageConfig = field(default_factory=StageConfig)
+    layers: StageConfig = field(default_factory=StageConfig)
+    relation: StageConfig = field(default_factory=StageConfig)
+    num_slots: int = 4
+
+    def stage(self, stage: Stage) -> StageConfig:
+        """The settings of one stage."""
+        match stage:
+            case Stage.autoencoder:
+                return self.autoencoder
+            case Stage.layers:
+                return self.layers
+            case Stage.relation:
+                return self.relation
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A whole model: sizes in pixels, `margin` of a frame around its mask as a share of its side."""
+
+    canvas: int = 512
+    picture: int = 512
+    max_slots: int = 8
+    margin: float = 0.1
+    framed: bool = True
+    prediction: Prediction = Prediction.eps
+    hint_channels: tuple[int, ...] = (16, 32, 96, 256)
+    weights: str = ""
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    unet: UNetConfig = field(default_factory=UNetConfig)
+    relation: RelationConfig = field(default_factory=RelationConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run of training: which model and stage, where data and results lie, for how long.
+
+    Results of a stage go to `folder`: checkpoints, pictures, logs, and `STAGE.safetensors`.
+    """
+
+    model: str = "models/layers_tiny.yaml"
+    stage: Stage = Stage.layers
+    data: str = "data/default"
+    folder: str = "runs/tiny"
+    minutes: float = 600
+    picture_every: int = 250
+    checkpoint_minutes: float = 3
+    precision: str = "bf16-mixed"
+    seed: int = 0
+
+
+class ConfigError(ValueError):
+    """A config that cannot be read; its text is one line for a person."""
+
+
+def read_config(path: Path, overrides: Sequence[str] = ()) -> ModelConfig:
+    """The model that a YAML file names, with `key.sub=value` overrides.
+
+    Raises ConfigError with one line for a missing file, bad YAML, an unknown key or a wrong value.
+    """
+    with _one_line(f"config {path}"):
+        given = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), given))
+    assert isinstance(config, ModelConfig)
+    return config
+
+
+def read_run(settings: RunConfig, arguments: Sequence[str]) -> tuple[RunConfig, ModelConfig]:
+    """A run and its model after `key=value` arguments; a key that is not the run's is the model's.
+
+    Raises ConfigError as `read_config` does.
+    """
+    names = {entry.name for entry in fields(RunConfig)}
+    own = [word for word in arguments if word.partition("=")[0] in names]
+    with _one_line("arguments"):
+        merged = OmegaConf.merge(OmegaConf.structured(settings), OmegaConf.from_dotlist(own))
+        run = OmegaConf.to_object(merged)
+    assert isinstance(run, RunConfig)
+    return run, read_config(Path(run.model), [word for word in arguments if word not in own])
+
+
+@contextmanager
+def _one_line(what: str) -> Iterator[None]:
+    """Errors of reading as ConfigError, said in one line."""
+    try:
+        yield
+    except (OSError, YAMLError, OmegaConfBaseException) as error:
+        lines = [line.strip() for line in str(error).split("\n")[:2]]
+        raise ConfigError(f"{what}: {' '.join(lines)}") from error

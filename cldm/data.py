@@ -1,0 +1,118 @@
+"""What training reads: cut-outs and backdrops from shards, drawn onto canvases."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from ldm.storage import StoredLayer, read_shard
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assets:
+    """Layers to compose from, wherever they come from: opaque backs, and what stands before."""
+
+    cutouts: tuple[StoredLayer, ...]
+    backdrops: tuple[StoredLayer, ...]
+
+
+def read_assets(shards: Sequence[Path]) -> Assets:
+    """All layers of the samples in `shards`; a sample's opaque layer 0 is a backdrop."""
+    cutouts: list[StoredLayer] = []
+    backdrops: list[StoredLayer] = []
+    for shard in shards:
+        for sample in read_shard(shard):
+            for layer in sample.layers:
+                opaque = bool(layer.rgba[..., 3].min() == 255)
+                (backdrops if opaque else cutouts).append(layer)
+    return Assets(cutouts=tuple(cutouts), backdrops=tuple(backdrops))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Canvas:
+    """A picture on a network's canvas, with its words."""
+
+    rgba: UInt8[np.ndarray, "size size 4"]
+    prompt: str
+    opaque: bool
+
+
+def cutout_canvas(layer: StoredLayer, random: np.random.Generator, size: int) -> Canvas:
+    """A cut-out that fills 70 to 98 % of its canvas, mirrored half of the time, a little turned."""
+    height, width = layer.rgba.shape[:2]
+    scale = size * random.uniform(0.70, 0.98) / max(height, width)
+    slack = np.maximum(size - scale * np.array([width, height]), 0) * 0.5
+    centre = size / 2 + slack * random.uniform(-1, 1, 2) * 0.7
+    turn = np.deg2rad(random.normal(0, 3))
+    matrix = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    if random.random() < 0.5:
+        matrix[:, 0] *= -1
+    offset = centre - matrix @ (np.array([width, height]) / 2)
+    warped = _warp(layer.rgba, np.column_stack([matrix, offset]), scale, size)
+    return Canvas(rgba=warped, prompt=layer.prompt, opaque=False)
+
+
+def backdrop_canvas(layer: StoredLayer, random: np.random.Generator, size: int) -> Canvas:
+    """A square part of a backdrop, 75 to 100 % of its shorter side, mirrored half of the time."""
+    height, width = layer.rgba.shape[:2]
+    side = round(min(height, width) * random.uniform(0.75, 1))
+    top = random.integers(0, height - side + 1)
+    left = random.integers(0, width - side + 1)
+    part = layer.rgba[top : top + side, left : left + side]
+    rgba = cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA)
+    if random.random() < 0.5:
+        rgba = rgba[:, ::-1]
+    return Canvas(rgba=np.ascontiguousarray(rgba), prompt=layer.prompt, opaque=True)
+
+
+def _warp(
+    rgba: UInt8[np.ndarray, "h w 4"], matrix: np.ndarray, scale: float, size: int
+) -> UInt8[np.ndarray, "size size 4"]:
+    """Affine warp of premultiplied colour; a strong reduction averages areas first."""
+    pixels = rgba.astype(np.float32) / 255
+    pixels[..., :3] *= pixels[..., 3:]
+    if scale < 0.7:
+        height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+        ratio = np.array([pixels.shape[1] / width, pixels.shape[0] / height])
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+        matrix = matrix * np.array([ratio[0], ratio[1], 1])
+    warped = cv2.warpAffine(pixels, matrix, (size, size), flags=cv2.INTER_CUBIC)
+    warped[..., 3] = warped[..., 3].clip(0, 1)
+    warped[..., :3] /= np.maximum(warped[..., 3:], 1e-3)
+    return (warped.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def tensor_of(rgba: UInt8[np.ndarray, "*b h w 4"]) -> Float[Tensor, "*b 4 h w"]:
+    """Stored pixels as a tensor in 0..1."""
+    return torch.from_numpy(rgba).movedim(-1, -3).float() / 255
+
+
+class CanvasDataset(IterableDataset[Tensor]):
+    """Endless canvases `[1 4 size size]`, one slot each; a quarter are backdrops."""
+
+    def __init__(self, assets: Assets, *, size: int, seed: int) -> None:
+        super().__init__()
+        self.assets = assets
+        self.size = size
+        self.seed = seed
+
+    def __iter__(self) -> Iterator[Tensor]:
+        worker = get_worker_info()
+        random = np.random.default_rng([self.seed, worker.id if worker else 0])
+        while True:
+            yield tensor_of(draw_canvas(self.assets, random, self.size).rgba)[None]
+
+
+def draw_canvas(assets: Assets, random: np.random.Generator, size: int) -> Canvas:
+    """A random cut-out, or once in four times a backdrop, on a canvas."""
+    if random.random() < 0.25:
+        return backdrop_canvas(
+            assets.backdrops[random.integers(len(assets.backdrops))], random, size
+        )
+    return cutout_canvas(assets.cutouts[random.integers(len(assets.cutouts))], random, size)

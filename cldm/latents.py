@@ -1,0 +1,109 @@
+"""Canvases encoded once: layered diffusion learns from cached latents."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from cldm.data import Assets, Canvas, backdrop_canvas, cutout_canvas, tensor_of
+from ldm.autoencoder import Autoencoder
+from ldm.text import Tokenizer
+from ldm.values import TensorValue
+
+_BATCH = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanvasLatents(TensorValue):
+    """Encoded canvases: latents, alpha 0..255 (for masks), prompt tokens."""
+
+    latents: Float[Tensor, "k z y x"]
+    alpha: UInt8[Tensor, "k h w"]
+    tokens: Int[Tensor, "k l"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentCache:
+    """All that layered diffusion learns from."""
+
+    cutouts: CanvasLatents
+    backdrops: CanvasLatents
+
+
+def cached_latents(
+    path: Path,
+    assets: Assets,
+    autoencoder: Autoencoder,
+    tokenizer: Tokenizer,
+    *,
+    size: int,
+    variations: int,
+) -> LatentCache:
+    """Read the cache, or make it: `variations` canvases of each asset, drawn with a fixed seed."""
+    if not path.exists():
+        random = np.random.default_rng(0)
+        cutouts = [
+            cutout_canvas(layer, random, size)
+            for layer in assets.cutouts
+            for _ in range(variations)
+        ]
+        backdrops = [
+            backdrop_canvas(layer, random, size)
+            for layer in assets.backdrops
+            for _ in range(variations)
+        ]
+        encoded = {
+            "cutouts": _encoded(cutouts, autoencoder, tokenizer),
+            "backdrops": _encoded(backdrops, autoencoder, tokenizer),
+        }
+        _write(path, encoded)
+    stored = load_file(path)
+    return LatentCache(cutouts=_part(stored, "cutouts"), backdrops=_part(stored, "backdrops"))
+
+
+def _part(stored: dict[str, Tensor], name: str) -> CanvasLatents:
+    return CanvasLatents(
+        latents=stored[f"{name}.latents"],
+        alpha=stored[f"{name}.alpha"],
+        tokens=stored[f"{name}.tokens"].long(),
+    )
+
+
+def _write(path: Path, encoded: dict[str, CanvasLatents]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, Tensor] = {}
+    for name, part in encoded.items():
+        tensors[f"{name}.latents"] = part.latents.half().contiguous()
+        tensors[f"{name}.alpha"] = part.alpha.contiguous()
+        tensors[f"{name}.tokens"] = part.tokens.int()
+    temporary = path.with_suffix(".part")
+    save_file(tensors, temporary)
+    os.replace(temporary, path)
+
+
+@torch.no_grad()
+def _encoded(
+    canvases: Sequence[Canvas], autoencoder: Autoencoder, tokenizer: Tokenizer
+) -> CanvasLatents:
+    autoencoder.eval()
+    latents = [
+        autoencoder.encode(tensor_of(np.stack([canvas.rgba for canvas in batch]))[:, None])[:, 0]
+        for batch in tqdm(list(_batches(canvases)), desc="encoding canvases")
+    ]
+    return CanvasLatents(
+        latents=torch.cat(latents),
+        alpha=torch.from_numpy(np.stack([canvas.rgba[..., 3] for canvas in canvases])),
+        tokens=tokenizer([canvas.prompt for canvas in canvases]),
+    )
+
+
+def _batches(canvases: Sequence[Canvas]) -> Iterator[Sequence[Canvas]]:
+    for begin in range(0, len(canvases), _BATCH):
+        yield canvases[begin : begin + _BATCH]

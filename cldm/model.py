@@ -1,0 +1,195 @@
+"""`LayerDiffusion`: the parts joined. Masks and words in, layers and their effects out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from cldm.condition import Condition, hint
+from cldm.control import ControlNet
+from cldm.relation.transformer import LightHint, RelationTransformer
+from ldm.autoencoder import Autoencoder
+from ldm.compositing import crop, crop_masks, place
+from ldm.denoiser import GuidedDenoiser, NetworkDenoiser, NoiseSchedule, Prediction
+from ldm.layout import Prompts
+from ldm.sampler import Preview, Sampler, sample
+from ldm.text import TextTower, Tokenizer
+from ldm.unet import UNet
+from ldm.values import Effects, Layers, Masks
+
+
+class Order(Enum):
+    """All layers at once, or one after the other from back to front."""
+
+    JOINT = "joint"
+    AUTOREGRESSIVE = "autoregressive"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How layers are drawn. `guidance_scale` 1 is none; `control_strength` scales the ControlNet."""
+
+    sampler: Sampler = Sampler.DPM
+    num_steps: int = 20
+    guidance_scale: float = 3.0
+    control_strength: float = 1.0
+    order: Order = Order.JOINT
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is to be drawn: the slots in `redraw`, as the condition says; `layers` holds the others."""
+
+    layers: Layers
+    condition: Condition
+    redraw: Bool[Tensor, "b n"]
+
+
+def blank_task(condition: Condition) -> Task:
+    """Everything is to be drawn."""
+    size = condition.masks.area.shape[-2:]
+    blank = torch.zeros(*condition.masks.present.shape, 4, *size)
+    present = condition.masks.present
+    return Task(layers=Layers(rgba=blank, present=present), condition=condition, redraw=present)
+
+
+class LayerDiffusion(nn.Module):
+    """Text tower, ControlNet, U-Net, autoencoder and relation network as one model."""
+
+    def __init__(
+        self,
+        *,
+        tokenizer: Tokenizer,
+        text: TextTower,
+        unet: UNet,
+        control: ControlNet,
+        autoencoder: Autoencoder,
+        relation: RelationTransformer,
+        prediction: Prediction,
+        canvas: int,
+    ) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.text = text
+        self.unet = unet
+        self.control = control
+        self.autoencoder = autoencoder
+        self.relation = relation
+        self.prediction = prediction
+        self.canvas = canvas
+        self.schedule = NoiseSchedule()
+        # Convolutions on CPU run faster on channels-last memory.
+        self.unet.to(memory_format=torch.channels_last)
+        self.control.to(memory_format=torch.channels_last)
+
+    def prompts(self, condition: Condition) -> Prompts:
+        """Words and masks as the networks read them."""
+        area = condition.masks.area * condition.masks.present[:, :, None, None]
+        cells = self.canvas // self.autoencoder.factor
+        return Prompts(
+            text=self.text(condition.tokens),
+            area=crop_masks(area, condition.frames, (cells, cells)),
+            frames=condition.frames,
+            present=condition.masks.present,
+        )
+
+    def predict(
+        self,
+        noisy: Float[Tensor, "b n z y x"],
+        timestep: Float[Tensor, "b n"],
+        prompts: Prompts,
+        encoded_hint: Tensor,
+        strength: float,
+    ) -> Float[Tensor, "b n z y x"]:
+        """U-Net under control: noise or velocity."""
+        control = self.control(noisy, encoded_hint, timestep, prompts)
+        return self.unet(noisy, timestep, prompts, tuple(tap * strength for tap in control))
+
+    def denoiser(self, condition: Condition, strength: float) -> NetworkDenoiser:
+        """The model under one condition as a denoiser; words and hints are encoded once."""
+        prompts = self.prompts(condition)
+        encoded_hint = self.control.encode_hint(hint(condition, self.canvas))
+
+        def network(noisy: Tensor, timestep: Tensor) -> Tensor:
+            return self.predict(noisy, timestep, prompts, encoded_hint, strength)
+
+        return NetworkDenoiser(network, self.schedule, self.prediction)
+
+    def guided(self, condition: Condition, sampling: Sampling) -> GuidedDenoiser | NetworkDenoiser:
+        """The denoiser with guidance, or without when the scale is 1."""
+        conditional = self.denoiser(condition, sampling.control_strength)
+        if sampling.guidance_scale == 1:
+            return conditional
+        wordless = condition.empty(self.tokenizer([""])[0])
+        unconditional = self.denoiser(wordless, sampling.control_strength)
+        return GuidedDenoiser(conditional, unconditional, sampling.guidance_scale)
+
+    def generate(self, condition: Condition, sampling: Sampling) -> Layers:
+        """Draw all layers."""
+        return self.finish(blank_task(condition), sampling)
+
+    def edit(
+        self, layers: Layers, condition: Condition, redraw: Bool[Tensor, "b n"], sampling: Sampling
+    ) -> Layers:
+        """Draw only the slots in `redraw`; the others are seen by them and leave bit-identical."""
+        return self.finish(Task(layers=layers, condition=condition, redraw=redraw), sampling)
+
+    def finish(self, task: Task, sampling: Sampling) -> Layers:
+        """Draw without looking at the previews."""
+        *_, last = self.draw(task, sampling)
+        return self.show(task, last)
+
+    @torch.no_grad()
+    def draw(self, task: Task, sampling: Sampling) -> Iterator[Preview]:
+        """Draw step by step; `show` turns any preview into layers, the last one is the result."""
+        size = (self.canvas, self.canvas)
+        kept = self.autoencoder.encode(crop(task.layers.rgba, task.condition.frames, size))
+        generator = torch.Generator().manual_seed(sampling.seed)
+        passes = self._passes(task, sampling.order)
+        for index, (condition, free) in enumerate(passes):
+            for preview in sample(
+                self.guided(condition, sampling),
+                kept,
+                free,
+                sampler=sampling.sampler,
+                num_steps=sampling.num_steps,
+                generator=generator,
+            ):
+                kept = preview.latents
+                yield Preview(
+                    latents=kept,
+                    step=index * sampling.num_steps + preview.step,
+                    num_steps=len(passes) * sampling.num_steps,
+                )
+
+    @torch.no_grad()
+    def show(self, task: Task, preview: Preview) -> Layers:
+        """Drawn slots decoded and placed on the picture; all others as they came."""
+        layers = task.layers
+        canvases = self.autoencoder.decode(preview.latents)
+        placed = place(canvases, task.condition.frames, layers.size)
+        drawn = task.redraw & task.condition.masks.present
+        rgba = torch.where(drawn[:, :, None, None, None], placed, layers.rgba)
+        return Layers(rgba=rgba, present=task.condition.masks.present).with_opaque_back()
+
+    def relate(self, layers: Layers, light: LightHint) -> Effects:
+        """Light, shadow, reflection and soft edges between layers, as sheets."""
+        return self.relation(layers, light)
+
+    def _passes(self, task: Task, order: Order) -> list[tuple[Condition, Tensor]]:
+        """What is drawn one after the other: all slots, or each with those in front still absent."""
+        condition, redraw = task.condition, task.redraw & task.condition.masks.present
+        if order is Order.JOINT:
+            return [(condition, redraw)]
+        passes: list[tuple[Condition, Tensor]] = []
+        slots = torch.arange(redraw.shape[1])
+        for slot in slots[redraw.any(dim=0)]:
+            # Kept slots are known from the beginning; those still to be drawn are not there yet.
+            known = condition.masks.present & ((slots <= slot) | ~redraw)
+            masks = Masks(area=condition.masks.area, present=known)
+            passes.append((replace(condition, masks=masks), redraw & (slots == slot)))
+        return passes

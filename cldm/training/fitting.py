@@ -1,0 +1,75 @@
+"""Fitting a prepared stage: checkpoints, averaged weights, pictures, and weights written out."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from cldm.config import RunConfig
+from cldm.callbacks import EMA, Fixed, Pictures
+from cldm.training.stage import Prepared
+from ldm.autoencoder import Autoencoder
+from ldm.weights import save_weights
+
+
+_DECAY = 0.999
+
+
+def fit(prepared: Prepared, run: RunConfig) -> Path:
+    """Train to the end or to the time limit, then write the averaged weights; their path."""
+    ema = EMA(_DECAY)
+    folder = Path(run.folder) / run.stage.value
+    checkpoint = folder / "last.ckpt"
+    trainer = pl.Trainer(
+        max_steps=prepared.num_steps,
+        max_time=timedelta(minutes=run.minutes),
+        precision=run.precision,
+        accelerator="auto",
+        logger=TensorBoardLogger(folder, name="log"),
+        callbacks=[
+            ema,
+            Pictures(
+                prepared.validation[0],
+                every=run.picture_every,
+                folder=folder / "pictures",
+                ema=ema,
+            ),
+            ModelCheckpoint(
+                dirpath=folder,
+                filename="best",
+                save_last=True,
+                save_top_k=0,
+                train_time_interval=timedelta(minutes=run.checkpoint_minutes),
+            ),
+        ],
+        val_check_interval=run.picture_every,
+        num_sanity_val_steps=0,
+        gradient_clip_val=1.0,
+        log_every_n_steps=10,
+        enable_model_summary=False,
+    )
+    trainer.fit(
+        prepared.module,
+        prepared.batches,
+        DataLoader(Fixed(prepared.validation), batch_size=None),
+        ckpt_path=str(checkpoint) if checkpoint.is_file() else None,
+        weights_only=True,
+    )
+    trainer.save_checkpoint(checkpoint)
+    ema.swap(prepared.module)
+    if isinstance(prepared.part, Autoencoder):
+        calibrate(prepared.part, prepared.validation[0])
+    written = folder.with_suffix(".safetensors")
+    save_weights(prepared.part, written)
+    return written
+
+
+@torch.no_grad()
+def calibrate(autoencoder: Autoencoder, canvases: torch.Tensor) -> None:
+    """Latents to unit variance, measured on canvases."""
+    mean, _ = autoencoder.eval().posterior(canvases)
+    autoencoder.calibrate(mean.flatten(0, 1))

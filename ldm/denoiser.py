@@ -1,0 +1,149 @@
+"""Denoisers: noisy latents and noise levels in, clean latents out.
+
+Noise level sigma is the ratio of noise to signal; noisy latents are variance-preserving,
+`noisy = (clean + sigma noise) / sqrt(1 + sigma^2)`, so that a network's input has variance 1 at
+every level. Sigma 0 is clean. (The contract is that of Karras et al., "Elucidating the Design Space
+of Diffusion-Based Generative Models", 2022.)
+"""
+
+from enum import Enum
+from typing import Protocol
+
+import torch
+from diffusers import DDIMScheduler
+from jaxtyping import Float
+from torch import Tensor, nn
+
+NUM_TRAINING_STEPS = 1000
+BETA_START, BETA_END, BETA_SCHEDULE = 0.00085, 0.012, "scaled_linear"
+
+
+class Prediction(Enum):
+    """What a network predicts: the noise, or the velocity (Salimans & Ho, 2022)."""
+
+    eps = "eps"
+    v = "v"
+
+
+class Denoiser(Protocol):
+    """The contract of everything that denoises."""
+
+    def __call__(
+        self, noisy: Float[Tensor, "b n z y x"], sigma: Float[Tensor, "b n"]
+    ) -> Float[Tensor, "b n z y x"]:
+        """The clean latents that the noisy ones most likely come from."""
+        ...
+
+
+class Network(Protocol):
+    """A network with everything but latents and timestep already given to it."""
+
+    def __call__(
+        self, noisy: Float[Tensor, "b n z y x"], timestep: Float[Tensor, "b n"]
+    ) -> Float[Tensor, "b n z y x"]:
+        """Predict noise or velocity."""
+        ...
+
+
+class NoiseSchedule(nn.Module):
+    """Stable Diffusion's noise levels, in both directions between timestep and sigma."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        scheduler = DDIMScheduler(
+            num_train_timesteps=NUM_TRAINING_STEPS,
+            beta_start=BETA_START,
+            beta_end=BETA_END,
+            beta_schedule=BETA_SCHEDULE,
+        )
+        kept = scheduler.alphas_cumprod.double()
+        log_sigma = (0.5 * ((1 - kept) / kept).log()).float()
+        self.log_sigmas = nn.Buffer(log_sigma, persistent=False)
+
+    def sigma(self, timestep: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+        """Sigma of timesteps 0..999, between whole ones by its logarithm."""
+        low = timestep.floor().clamp(0, NUM_TRAINING_STEPS - 1).long()
+        high = (low + 1).clamp(max=NUM_TRAINING_STEPS - 1)
+        return torch.lerp(self.log_sigmas[low], self.log_sigmas[high], timestep - low).exp()
+
+    def timestep(self, sigma: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+        """Timestep of sigmas; everything below the least level, clean latents too, is 0."""
+        log_sigma = sigma.clamp(min=1e-10).log()
+        high = torch.searchsorted(self.log_sigmas, log_sigma).clamp(1, NUM_TRAINING_STEPS - 1)
+        below, above = self.log_sigmas[high - 1], self.log_sigmas[high]
+        share = ((log_sigma - below) / (above - below)).clamp(0, 1)
+        return high - 1 + share
+
+
+def per_slot(sigma: Float[Tensor, "b n"]) -> Float[Tensor, "b n 1 1 1"]:
+    """Noise levels, ready to multiply latents."""
+    return sigma[:, :, None, None, None]
+
+
+def add_noise(
+    clean: Float[Tensor, "b n z y x"],
+    noise: Float[Tensor, "b n z y x"],
+    sigma: Float[Tensor, "b n"],
+) -> Float[Tensor, "b n z y x"]:
+    """Variance-preserving noisy latents."""
+    level = per_slot(sigma)
+    return (clean + level * noise) / (1 + level**2).sqrt()
+
+
+def velocity_target(
+    clean: Float[Tensor, "b n z y x"],
+    noise: Float[Tensor, "b n z y x"],
+    sigma: Float[Tensor, "b n"],
+) -> Float[Tensor, "b n z y x"]:
+    """The velocity `alpha noise - sigma' clean` with `alpha = 1 / sqrt(1 + sigma^2)`."""
+    level = per_slot(sigma)
+    return (noise - level * clean) / (1 + level**2).sqrt()
+
+
+def clean_from(
+    prediction: Float[Tensor, "b n z y x"],
+    noisy: Float[Tensor, "b n z y x"],
+    sigma: Float[Tensor, "b n"],
+    kind: Prediction,
+) -> Float[Tensor, "b n z y x"]:
+    """Clean latents from what a network predicts."""
+    level = per_slot(sigma)
+    length = (1 + level**2).sqrt()
+    if kind is Prediction.eps:
+        return noisy * length - level * prediction
+    return (noisy - level * prediction) / length
+
+
+class NetworkDenoiser:
+    """A network and its noise schedule as a denoiser; clean slots come back as they are."""
+
+    def __init__(self, network: Network, schedule: NoiseSchedule, kind: Prediction) -> None:
+        self.network = network
+        self.schedule = schedule
+        self.kind = kind
+
+    def __call__(
+        self, noisy: Float[Tensor, "b n z y x"], sigma: Float[Tensor, "b n"]
+    ) -> Float[Tensor, "b n z y x"]:
+        """Clean latents."""
+        prediction = self.network(noisy, self.schedule.timestep(sigma))
+        return clean_from(prediction.float(), noisy, sigma, self.kind)
+
+
+class GuidedDenoiser:
+    """Classifier-free guidance (Ho & Salimans, 2022): a denoiser made of two.
+
+    `clean = without + scale (with - without)`; scale 1 is none.
+    """
+
+    def __init__(self, conditional: Denoiser, unconditional: Denoiser, scale: float) -> None:
+        self.conditional = conditional
+        self.unconditional = unconditional
+        self.scale = scale
+
+    def __call__(
+        self, noisy: Float[Tensor, "b n z y x"], sigma: Float[Tensor, "b n"]
+    ) -> Float[Tensor, "b n z y x"]:
+        """Clean latents, led away from what they would be without words."""
+        without = self.unconditional(noisy, sigma)
+        return torch.lerp(without, self.conditional(noisy, sigma), self.scale)

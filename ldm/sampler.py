@@ -1,0 +1,142 @@
+"""Sampling: diffusers' schedulers drive the free slots, kept ones stay as they are."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    UniPCMultistepScheduler,
+)
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ldm.denoiser import BETA_END, BETA_SCHEDULE, BETA_START, NUM_TRAINING_STEPS, Denoiser, per_slot
+
+Scheduler = (
+    DDIMScheduler
+    | DPMSolverMultistepScheduler
+    | EulerAncestralDiscreteScheduler
+    | UniPCMultistepScheduler
+)
+
+
+class Sampler(Enum):
+    """The schedulers on offer, by the names that users know."""
+
+    DDIM = "ddim"
+    DPM = "dpm++ 2m"
+    UNIPC = "unipc"
+    EULER_A = "euler a"
+
+    def scheduler(self) -> Scheduler:
+        """A fresh scheduler (it holds state) over Stable Diffusion's noise levels."""
+        # All of them take velocities, so that one conversion from clean latents serves all.
+        match self:
+            case Sampler.DDIM:
+                return DDIMScheduler(
+                    num_train_timesteps=NUM_TRAINING_STEPS,
+                    beta_start=BETA_START,
+                    beta_end=BETA_END,
+                    beta_schedule=BETA_SCHEDULE,
+                    prediction_type="v_prediction",
+                    clip_sample=False,
+                    set_alpha_to_one=False,
+                    timestep_spacing="trailing",
+                )
+            case Sampler.DPM:
+                return DPMSolverMultistepScheduler(
+                    num_train_timesteps=NUM_TRAINING_STEPS,
+                    beta_start=BETA_START,
+                    beta_end=BETA_END,
+                    beta_schedule=BETA_SCHEDULE,
+                    prediction_type="v_prediction",
+                    timestep_spacing="trailing",
+                )
+            case Sampler.UNIPC:
+                return UniPCMultistepScheduler(
+                    num_train_timesteps=NUM_TRAINING_STEPS,
+                    beta_start=BETA_START,
+                    beta_end=BETA_END,
+                    beta_schedule=BETA_SCHEDULE,
+                    prediction_type="v_prediction",
+                    timestep_spacing="trailing",
+                )
+            case Sampler.EULER_A:
+                return EulerAncestralDiscreteScheduler(
+                    num_train_timesteps=NUM_TRAINING_STEPS,
+                    beta_start=BETA_START,
+                    beta_end=BETA_END,
+                    beta_schedule=BETA_SCHEDULE,
+                    prediction_type="v_prediction",
+                    timestep_spacing="trailing",
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """What sampling knows on the way: the clean latents as guessed after `step` of `num_steps`."""
+
+    latents: Float[Tensor, "b n z y x"]
+    step: int
+    num_steps: int
+
+
+def sample(
+    denoiser: Denoiser,
+    kept: Float[Tensor, "b n z y x"],
+    free: Bool[Tensor, "b n"],
+    *,
+    sampler: Sampler,
+    num_steps: int,
+    generator: torch.Generator,
+) -> Iterator[Preview]:
+    """Draw the free slots from noise; yield a preview after each step, the last is the result.
+
+    Slots that are not free hold their `kept` latents at sigma 0 throughout and leave bit-identical.
+    """
+    scheduler = sampler.scheduler()
+    scheduler.set_timesteps(num_steps)
+    drawn = free[:, :, None, None, None]
+    noise = torch.randn(kept.shape, generator=generator, dtype=kept.dtype)
+    noisy = noise * scheduler.init_noise_sigma
+    for step, timestep in enumerate(scheduler.timesteps):
+        scaled = torch.where(drawn, scheduler.scale_model_input(noisy, timestep), kept)
+        sigma = _sigma(scheduler, timestep) * free
+        clean = torch.where(drawn, denoiser(scaled, sigma), kept)
+        velocity = _velocity(scaled, clean, sigma)
+        noisy = _stepped(scheduler, velocity, timestep, noisy, generator)
+        yield Preview(latents=clean, step=step + 1, num_steps=num_steps)
+
+
+def _sigma(scheduler: Scheduler, timestep: Tensor) -> Tensor:
+    """Ratio of noise to signal at a scheduler's timestep, between whole ones by its logarithm."""
+    kept = scheduler.alphas_cumprod.double()
+    levels = (0.5 * ((1 - kept) / kept).log()).float()
+    position = torch.as_tensor(timestep, dtype=torch.float32)
+    low = position.floor().clamp(0, len(levels) - 1).long()
+    high = (low + 1).clamp(max=len(levels) - 1)
+    return torch.lerp(levels[low], levels[high], position - low).exp()
+
+
+def _velocity(noisy: Tensor, clean: Tensor, sigma: Tensor) -> Tensor:
+    """The velocity that leads from noisy latents to the clean ones; 0 where sigma is 0."""
+    level = per_slot(sigma)
+    length = (1 + level**2).sqrt()
+    return torch.where(level > 0, (noisy - length * clean) / level.clamp(min=1e-8), 0)
+
+
+def _stepped(
+    scheduler: Scheduler,
+    velocity: Tensor,
+    timestep: Tensor,
+    noisy: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """One step of the scheduler."""
+    if isinstance(scheduler, EulerAncestralDiscreteScheduler):
+        return scheduler.step(velocity, timestep, noisy, generator=generator).prev_sample
+    return scheduler.step(velocity, timestep, noisy).prev_sample

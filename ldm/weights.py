@@ -1,0 +1,104 @@
+"""Weights in and out: safetensors of ours, and tables from diffusers' key names to ours."""
+
+import os
+import re
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+
+class WeightsError(ValueError):
+    """Weights that cannot be used; its text is one line for a person."""
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Fill a module from a safetensors file, strictly; half precision becomes the module's own.
+
+    Raises WeightsError naming the file and what is wrong: missing, cut short, or the first key that
+    is absent, unknown or of another shape. The module is untouched then.
+    """
+    if not path.is_file():
+        raise WeightsError(f"weights {path}: no such file")
+    try:
+        found = load_file(path)
+    except SafetensorError as error:
+        raise WeightsError(f"weights {path}: not a whole safetensors file ({error})") from error
+    expected = module.state_dict()
+    for key, tensor in expected.items():
+        if key not in found:
+            raise WeightsError(f"weights {path}: {key} is missing")
+        if found[key].shape != tensor.shape:
+            shapes = f"{tuple(found[key].shape)}, expected {tuple(tensor.shape)}"
+            raise WeightsError(f"weights {path}: {key} has shape {shapes}")
+    unknown = sorted(found.keys() - expected.keys())
+    if unknown:
+        raise WeightsError(f"weights {path}: {unknown[0]} is not part of this model")
+    module.load_state_dict(found)
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Write a module's weights in half precision; the file is replaced whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part")
+    half = {name: _halved(tensor) for name, tensor in module.state_dict().items()}
+    try:
+        save_file(half, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    return (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+
+
+def unet_from_diffusers(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Our names for the weights of diffusers' UNet2DConditionModel (text attention on every level
+    that has any); parts that only ours has are not among them."""
+    return {_renamed(key): tensor for key, tensor in weights.items()}
+
+
+# Pairs of a pattern over diffusers' names and ours, applied in order.
+_TABLE = (
+    (r"^time_embedding\.linear_1\.", "layout.time.first."),
+    (r"^time_embedding\.linear_2\.", "layout.time.second."),
+    (r"^conv_in\.", "encoder.conv_in."),
+    (r"^conv_norm_out\.", "decoder.norm_out."),
+    (r"^conv_out\.", "decoder.conv_out."),
+    (r"^mid_block\.resnets\.0\.", "middle.residual_in."),
+    (r"^mid_block\.resnets\.1\.", "middle.residual_out."),
+    (r"^mid_block\.attentions\.0\.", "middle.text."),
+    (r"^down_blocks\.(\d+)\.resnets\.(\d+)\.", r"encoder.levels.\1.\2.residual."),
+    (r"^down_blocks\.(\d+)\.attentions\.(\d+)\.", r"encoder.levels.\1.\2.text.0."),
+    (r"^down_blocks\.(\d+)\.downsamplers\.0\.conv\.", r"encoder.downsamples.\1."),
+    (r"^up_blocks\.(\d+)\.resnets\.(\d+)\.", r"decoder.levels.\1.\2.residual."),
+    (r"^up_blocks\.(\d+)\.attentions\.(\d+)\.", r"decoder.levels.\1.\2.text.0."),
+    (r"^up_blocks\.(\d+)\.upsamplers\.0\.conv\.", r"decoder.upsamples.\1."),
+    (r"\.residual(\w*)\.norm1\.", r".residual\1.norm_in."),
+    (r"\.residual(\w*)\.conv1\.", r".residual\1.conv_in."),
+    (r"\.residual(\w*)\.time_emb_proj\.", r".residual\1.time."),
+    (r"\.residual(\w*)\.norm2\.", r".residual\1.norm_out."),
+    (r"\.residual(\w*)\.conv2\.", r".residual\1.conv_out."),
+    (r"\.residual(\w*)\.conv_shortcut\.", r".residual\1.straight."),
+    (r"\.proj_in\.", ".project_in."),
+    (r"\.proj_out\.", ".project_out."),
+    (r"\.transformer_blocks\.0\.norm1\.", ".norm_self."),
+    (r"\.transformer_blocks\.0\.norm2\.", ".norm_text."),
+    (r"\.transformer_blocks\.0\.norm3\.", ".norm_forward."),
+    (r"\.transformer_blocks\.0\.attn1\.", ".attend_self."),
+    (r"\.transformer_blocks\.0\.attn2\.", ".attend_text."),
+    (r"\.transformer_blocks\.0\.ff\.net\.0\.proj\.", ".forward_block.first."),
+    (r"\.transformer_blocks\.0\.ff\.net\.2\.", ".forward_block.second."),
+    (r"\.to_q\.", ".query."),
+    (r"\.to_k\.", ".key."),
+    (r"\.to_v\.", ".value."),
+    (r"\.to_out\.0\.", ".out."),
+)
+
+
+def _renamed(key: str) -> str:
+    for pattern, ours in _TABLE:
+        key = re.sub(pattern, ours, key)
+    return key

@@ -1,0 +1,71 @@
+"""Train one stage of a layered model: autoencoder, then layers, then relation.
+
+    python tutorial_train.py stage=layers minutes=90 training.layers.batch_size=8
+
+The settings below and every key of the model's YAML can be given as `key=value`. A training that
+was stopped goes on from its last checkpoint; `tensorboard --logdir runs` shows it.
+"""
+
+import sys
+from pathlib import Path
+
+import pytorch_lightning as pl
+
+from annotator.scenes.dataset import AnalyticScenes, read_backdrops, read_cutouts
+from cldm.config import ConfigError, RunConfig, Stage, read_run
+from cldm.training.fitting import fit
+from cldm.training.stage import Prepared, prepare_autoencoder, prepare_layers, prepare_relation
+from ldm.weights import WeightsError
+
+# Settings
+settings = RunConfig(
+    model="models/layers_tiny.yaml",
+    stage=Stage.layers,
+    data="data/default",
+    folder="runs/tiny",
+    minutes=600,
+    picture_every=250,
+)
+
+
+def scenes(split: Path, batch_size: int, num_batches: int) -> AnalyticScenes:
+    """Scenes with known light from one split of the data."""
+    return AnalyticScenes(
+        cutouts=read_cutouts(split / "cutouts.tar", side=160),
+        backdrops=read_backdrops(split / "backdrops.tar"),
+        size=128,
+        batch_size=batch_size,
+        num_objects=3,
+        num_batches=num_batches,
+        seed=0,
+    )
+
+
+def main() -> None:
+    """Read the arguments, prepare the stage, fit it."""
+    # Model
+    run, config = read_run(settings, sys.argv[1:])
+    pl.seed_everything(run.seed)
+    data, folder = Path(run.data), Path(run.folder)
+
+    # Data
+    def prepared() -> Prepared:
+        match run.stage:
+            case Stage.autoencoder:
+                return prepare_autoencoder(config, data)
+            case Stage.layers:
+                return prepare_layers(config, data, folder)
+            case Stage.relation:
+                stage = config.training.relation
+                train = scenes(data / "train", stage.batch_size, stage.num_steps)
+                return prepare_relation(config, train, list(scenes(data / "validation", 8, 4)))
+
+    # Fit
+    print(f"weights written to {fit(prepared(), run)}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ConfigError, WeightsError) as error:
+        sys.exit(f"error: {error}")
