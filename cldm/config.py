@@ -149,7 +149,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> ModelConfig:
 
     Raises ConfigError with one line for a missing file, bad YAML, an unknown key or a wrong value.
     """
-    with _one_line(f"config {path}"):
+    with one_line(f"config {path}"):
         given = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), given))
     assert isinstance(config, ModelConfig)
@@ -163,7 +163,7 @@ def read_run(settings: RunConfig, arguments: Sequence[str]) -> tuple[RunConfig, 
     """
     names = {entry.name for entry in fields(RunConfig)}
     own = [word for word in arguments if word.partition("=")[0] in names]
-    with _one_line("arguments"):
+    with one_line("arguments"):
         merged = OmegaConf.merge(OmegaConf.structured(settings), OmegaConf.from_dotlist(own))
         run = OmegaConf.to_object(merged)
     assert isinstance(run, RunConfig)
@@ -171,7 +171,7 @@ def read_run(settings: RunConfig, arguments: Sequence[str]) -> tuple[RunConfig, 
 
 
 @contextmanager
-def _one_line(what: str) -> Iterator[None]:
+def one_line(what: str) -> Iterator[None]:
     """Errors of reading as ConfigError, said in one line."""
     try:
         yield

@@ -1,0 +1,48 @@
+# Every target prints what it does; `make` alone lists them.
+PYTHON ?= python3.11
+BIN := .venv/bin
+READY := .venv/ready
+.DEFAULT_GOAL := help
+.PHONY: help setup demo studio data train-tiny check test eval clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(READY): pyproject.toml
+	@echo "setting up .venv (a few minutes, some 6 GB)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -e '.[dev]'
+	@touch $(READY)
+
+setup: $(READY) ## make the virtual environment with everything in it
+
+demo: $(READY) ## paint an example brief into out/
+	$(BIN)/python generate_layers.py examples/meadow.yaml out/meadow
+	@echo "look at out/meadow/contact_sheet.png; open out/meadow/document.ora in Krita"
+
+studio: $(READY) ## open the page on 127.0.0.1:7860
+	$(BIN)/python gradio_layers.py
+
+data: $(READY) ## fetch cut-outs and photographs, write shards and contact sheets to data/default/
+	$(BIN)/python default_data.py
+
+train-tiny: $(READY) ## train the shipped default: autoencoder, layers, relation; stop and go on at will
+	$(BIN)/python tutorial_train.py stage=autoencoder
+	$(BIN)/python tutorial_train.py stage=layers
+	$(BIN)/python tutorial_train.py stage=relation
+	$(BIN)/python assemble_weights.py
+
+check: $(READY) ## style, types and floors (under a minute)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+test: $(READY) ## all tests
+	$(BIN)/python -m pytest
+
+eval: $(READY) ## measure the shipped weights on 64 briefs -> paper/results/generation.json
+	$(BIN)/python -m paper.generation
+
+clean: ## remove the environment and what was written
+	rm -rf .venv out

@@ -1,0 +1,61 @@
+"""Masks and prompts in, RGBA layers with editable light and shadow out.
+
+    python generate_layers.py examples/meadow.yaml out/meadow
+    python generate_layers.py examples/meadow.yaml out/other seed=5 steps=30
+
+OUT gets one PNG per layer, document.psd, document.ora, composite.png and contact_sheet.png.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cldm.brief import BriefError, light_of, names_of, read_brief, sampling_of, task_of
+from cldm.build import load_model
+from cldm.config import ConfigError, read_config
+from cldm.results import Results, require_writable, write_results
+from ldm.weights import WeightsError
+
+
+def main() -> None:
+    """Read the brief, draw, relate, write."""
+    arguments = _arguments()
+    begin = time.perf_counter()
+    config = read_config(arguments.model)
+    brief = read_brief(arguments.brief, arguments.override)
+    sampling = sampling_of(brief)
+    require_writable(arguments.out)
+    model = load_model(config, arguments.model.parent)
+    task = task_of(brief, config, model.tokenizer, arguments.brief.parent)
+
+    layers = task.layers
+    if task.redraw.any():
+        for preview in (bar := tqdm(model.draw(task, sampling), desc="drawing", unit="step")):
+            bar.total = preview.num_steps
+        layers = model.show(task, preview)
+    effects = model.relate(layers, light_of(brief))
+
+    results = Results(
+        layers=layers, effects=effects, names=names_of(brief), masks=task.condition.masks
+    )
+    write_results(results, brief, arguments.out)
+    print(f"{arguments.out}: {len(brief.layers)} layers in {time.perf_counter() - begin:.1f} s")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("brief", type=Path, help="a YAML file, see examples/")
+    parser.add_argument("out", type=Path, help="the folder to write")
+    parser.add_argument("override", nargs="*", help="key=value, over the brief's own")
+    parser.add_argument("--model", type=Path, default=Path("models/layers_tiny.yaml"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (BriefError, ConfigError, WeightsError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,80 @@
+"""One picture that shows a result at a glance: mask, layer, effects and composite."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from ldm.compositing import over, stack
+from ldm.export.bitmap import quantised
+from ldm.export.draft import draft
+from ldm.values import Effects, Layers, Masks
+
+_GAP, _CAPTION = 8, 16
+_COLUMNS = ("asked mask", "layer", "light: multiply", "light: add", "shadow", "reflection")
+
+
+def write_contact_sheet(
+    picture: Float[Tensor, "1 4 h w"],
+    *,
+    masks: Masks,
+    layers: Layers,
+    effects: Effects,
+    names: Sequence[str],
+    path: Path,
+) -> None:
+    """Draw a PNG: at the top the plain stack and the composite, below a row for each layer, the
+    front first. Transparency shows as a checkerboard."""
+    height, width = picture.shape[-2:]
+    cell_width, cell_height = width + _GAP, height + _CAPTION + _GAP
+    slots = list(reversed(range(len(names))))
+    size = (len(_COLUMNS) * cell_width + _GAP, (len(slots) + 1) * cell_height + _GAP)
+    sheet = Image.new("RGB", size, (250, 250, 250))
+    plain = torch.cat([stack(layers), torch.ones_like(picture.split([3, 1], dim=1)[1])], dim=1)
+    rows = [[("plain stack", plain[0]), ("composite with relation", picture[0])]]
+    rows += [_row(slot, names[slot], masks, layers, effects) for slot in slots]
+    for y, row in enumerate(rows):
+        for x, (caption, pixels) in enumerate(row):
+            corner = (_GAP + x * cell_width, _GAP + y * cell_height)
+            _draw(sheet, corner, caption, pixels)
+    with draft(path) as temporary:
+        sheet.save(temporary, format="PNG")
+
+
+def _row(
+    slot: int, name: str, masks: Masks, layers: Layers, effects: Effects
+) -> list[tuple[str, Tensor]]:
+    """A layer's cells with their captions."""
+    mask = masks.area[0, slot].expand(3, -1, -1)
+    solid = torch.ones_like(mask[:1])
+    alpha = layers.alpha[0, slot]
+    on_layer = [torch.cat([light[0, slot], alpha]) for light in (effects.multiply, effects.add)]
+    cells = [
+        torch.cat([mask, solid]),
+        layers.rgba[0, slot],
+        *on_layer,
+        torch.cat([effects.shadow[0, slot], solid]),
+        effects.reflection[0, slot],
+    ]
+    captions = [f"{name}: {column}" if x == 0 else column for x, column in enumerate(_COLUMNS)]
+    return list(zip(captions, cells, strict=True))
+
+
+def _draw(sheet: Image.Image, corner: tuple[int, int], caption: str, pixels: Tensor) -> None:
+    """One cell: its caption, and below it the pixels over a checkerboard."""
+    left, top = corner
+    font = ImageFont.load_default(11)
+    ImageDraw.Draw(sheet).text((left, top), caption[:48], fill=(40, 40, 40), font=font)
+    shown = over(_checkerboard(pixels.shape[-2], pixels.shape[-1]), pixels)
+    sheet.paste(
+        Image.fromarray(np.ascontiguousarray(quantised(shown[None]))), (left, top + _CAPTION)
+    )
+
+
+def _checkerboard(height: int, width: int) -> Float[Tensor, "3 {height} {width}"]:
+    squares = (torch.arange(height)[:, None] // 8 + torch.arange(width) // 8) % 2
+    return (0.78 + 0.12 * squares).expand(3, -1, -1)
