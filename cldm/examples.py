@@ -53,7 +53,7 @@ class ExampleDataset(IterableDataset[Examples]):
         rough = np.stack([rough_mask(alpha, random) for alpha in front.alpha.numpy()])
         weight = _cell_weight(front.alpha, back.latents.shape[-1])
         present = _presence(self.batch_size, self.num_slots, random)
-        frames = _frames(self.batch_size, self.num_slots, random)
+        frames = random_frames(self.batch_size, self.num_slots, random)
         size = (self.picture, self.picture)
         canvas_masks = self._stacked(torch.ones_like(back.alpha).float(), torch.from_numpy(rough))
         area = place_masks(canvas_masks, frames, size) * present[:, :, None, None]
@@ -99,7 +99,7 @@ def _shares(slots: int) -> list[float]:
     return (weights / weights.sum()).tolist()
 
 
-def _frames(batch: int, slots: int, random: np.random.Generator) -> Frames:
+def random_frames(batch: int, slots: int, random: np.random.Generator) -> Frames:
     """Slot 0: the picture; others: squares of 20 to 95 % of its side, their centres inside it."""
     side = np.exp(random.uniform(np.log(0.2), np.log(0.95), (batch, slots, 1)))
     centre = random.uniform(0.12, 0.88, (batch, slots, 2))

@@ -6,26 +6,22 @@ are not installed are left out.
 """
 
 import argparse
-import datetime
-import json
-import subprocess
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean
 
 import numpy as np
 from einops import rearrange
 from jaxtyping import Float
 
 from ldm.document import Document, flatten
-from ldm.export.draft import draft
 from ldm.export.ora import read_ora, write_ora
 from ldm.export.png import read_png_folder, write_png_folder
 from ldm.export.psd import read_psd, write_psd
 from paper import foreign_readers
 from paper.example_document import example_document
+from paper.result import spread, write_result
 
 RESULT = Path(__file__).parent / "results" / "export_agreement.json"
 SIZE = (192, 256)
@@ -71,29 +67,14 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 for reader, error in export_errors(document, Path(folder)).items():
                     errors[f"{reader}.{kind}"].append(error)
-    for name, found in errors.items():
-        print(f"{name:28} {mean(found):7.2f} ({min(found):.2f} to {max(found):.2f}) of 255")
-    _write(arguments.documents, arguments.seed, errors)
-
-
-def _write(documents: int, seed: int, errors: dict[str, list[float]]) -> None:
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    documents, seed = arguments.documents, arguments.seed
+    write_result(
+        RESULT,
+        command=f"python -m paper.export_agreement --documents {documents} --seed {seed}",
+        seed=seed,
+        scenes=documents * len(EDGES),
+        figures={name: spread(found, "1/255") for name, found in errors.items()},
     )
-    result = {
-        "command": f"python -m paper.export_agreement --documents {documents} --seed {seed}",
-        "date": datetime.date.today().isoformat(),
-        "commit": commit.stdout.strip(),
-        "seed": seed,
-        "scenes": documents * len(EDGES),
-        "figures": {
-            name: {"value": mean(found), "low": min(found), "high": max(found), "unit": "1/255"}
-            for name, found in errors.items()
-        },
-    }
-    RESULT.parent.mkdir(exist_ok=True)
-    with draft(RESULT) as temporary:
-        temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
