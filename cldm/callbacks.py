@@ -1,7 +1,7 @@
 """What accompanies a training: averaged weights, and pictures to look at."""
 
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import pytorch_lightning as pl
 import torch
@@ -24,7 +24,12 @@ class EMA(Callback):
         self.average: dict[str, Tensor] = {}
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         """Move the average towards the present weights."""
         step = trainer.global_step
@@ -59,6 +64,7 @@ def trainable(module: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     return {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
 
 
+@runtime_checkable
 class Illustrated(Protocol):
     """A training that can show what it does: pictures `[b n c h w]` in 0..1."""
 
@@ -80,7 +86,12 @@ class Pictures(Callback):
         self.ema = ema
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         """Draw when it is time."""
         if trainer.global_step % self.every == 0:

@@ -17,7 +17,7 @@ class Condition(TensorValue):
     """What is asked of each slot.
 
     `tokens`: its prompt (what is asked of the whole picture is joined to each prompt before it
-    becomes tokens). `masks`: where it may be, over the picture. `frames`: its canvas in the picture.
+    becomes tokens). `masks`: where it may be, over the picture. `frames`: its canvas there.
     """
 
     tokens: Int[Tensor, "b n l"]

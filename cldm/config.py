@@ -3,17 +3,22 @@
 An unknown key is an error that says "did you mean"; a value that follows from others is not here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
+from typing import Literal
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ldm.denoiser import Prediction
+
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+"""The precisions of training, in Lightning's words."""
 
 
 class Layout(Enum):
@@ -105,7 +110,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A whole model: sizes in pixels, `margin` of a frame around its mask as a share of its side."""
+    """A whole model: sizes in pixels, `margin` of a frame around its mask in shares of its side."""
 
     canvas: int = 512
     picture: int = 512
@@ -136,7 +141,7 @@ class RunConfig:
     minutes: float = 600
     picture_every: int = 250
     checkpoint_minutes: float = 3
-    precision: str = "bf16-mixed"
+    precision: Precision = "bf16-mixed"
     seed: int = 0
 
 
@@ -171,7 +176,7 @@ def read_run(settings: RunConfig, arguments: Sequence[str]) -> tuple[RunConfig, 
 
 
 @contextmanager
-def one_line(what: str) -> Iterator[None]:
+def one_line(what: str) -> Generator[None]:
     """Errors of reading as ConfigError, said in one line."""
     try:
         yield

@@ -2,6 +2,7 @@
 Models", 2023), by composition: a mask encoder, a second encoder, zeroed taps."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -21,7 +22,7 @@ class HintEncoder(nn.Module):
     def __init__(self, hint_channels: int, channels: Sequence[int], cells: int) -> None:
         super().__init__()
         convolutions: list[nn.Module] = [nn.Conv2d(hint_channels, channels[0], 3, padding=1)]
-        for narrow, wide in zip(channels, channels[1:], strict=False):
+        for narrow, wide in pairwise(channels):
             convolutions.append(nn.Conv2d(narrow, narrow, 3, padding=1))
             convolutions.append(nn.Conv2d(narrow, wide, 3, padding=1, stride=2))
         self.convolutions = nn.ModuleList(convolutions)

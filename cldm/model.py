@@ -30,7 +30,7 @@ class Order(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How layers are drawn. `guidance_scale` 1 is none; `control_strength` scales the ControlNet."""
+    """How layers are drawn: guidance 1 is none; `control_strength` scales the ControlNet."""
 
     sampler: Sampler = Sampler.DPM
     num_steps: int = 20
@@ -42,7 +42,7 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is to be drawn: the slots in `redraw`, as the condition says; `layers` holds the others."""
+    """What is to be drawn: the slots in `redraw`, as `condition` says; `layers` has the others."""
 
     layers: Layers
     condition: Condition
@@ -181,7 +181,7 @@ class LayerDiffusion(nn.Module):
         return self.relation(layers, light)
 
     def _passes(self, task: Task, order: Order) -> list[tuple[Condition, Tensor]]:
-        """What is drawn one after the other: all slots, or each with those in front still absent."""
+        """What is drawn in turn: all slots at once, or each with those in front still absent."""
         condition, redraw = task.condition, task.redraw & task.condition.masks.present
         if order is Order.JOINT:
             return [(condition, redraw)]

@@ -46,7 +46,7 @@ def simplified(
     if kind is Roughness.EXACT or not solid.any():
         return mask
     if kind is Roughness.DILATED:
-        radius = random.integers(1, max(2, round(0.05 * max(mask.shape))) + 1)
+        radius = int(random.integers(1, max(2, round(0.05 * max(mask.shape))) + 1))
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
         return cv2.dilate(mask, kernel)
     points = cv2.findNonZero(mask)

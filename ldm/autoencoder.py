@@ -5,6 +5,7 @@ latent cells, and the scale of latents.
 """
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -46,16 +47,18 @@ class Autoencoder(nn.Module):
         levels = len(channels)
         self.patch = patch
         self.factor = patch * 2 ** (levels - 1)
-        self.network = AutoencoderKL(
-            in_channels=4 * patch**2,
-            out_channels=4 * patch**2,
-            latent_channels=latent_channels,
-            block_out_channels=tuple(channels),
-            layers_per_block=num_residuals,
-            norm_num_groups=num_groups,
-            down_block_types=("DownEncoderBlock2D",) * levels,
-            up_block_types=("UpDecoderBlock2D",) * levels,
-        ).to(memory_format=_MEMORY)
+        sizes: dict[str, Any] = {
+            "in_channels": 4 * patch**2,
+            "out_channels": 4 * patch**2,
+            "latent_channels": latent_channels,
+            "block_out_channels": tuple(channels),
+            "layers_per_block": num_residuals,
+            "norm_num_groups": num_groups,
+            "down_block_types": ("DownEncoderBlock2D",) * levels,
+            "up_block_types": ("UpDecoderBlock2D",) * levels,
+        }
+        # Diffusers' annotations are narrower than what it takes and gives.
+        self.network = cast(Any, AutoencoderKL(**sizes)).to(memory_format=_MEMORY)
         self.linear = nn.ModuleList()
         if linear:
             square = {"kernel_size": self.factor, "stride": self.factor}
@@ -117,6 +120,10 @@ class Autoencoder(nn.Module):
         centre = squares.mean(dim=0)
         _, vectors = torch.linalg.eigh(torch.cov(squares.T))
         linear_in, linear_out = self.linear
+        assert isinstance(linear_in, nn.Conv2d)
+        assert isinstance(linear_out, nn.ConvTranspose2d)
+        assert linear_in.bias is not None
+        assert linear_out.bias is not None
         components = vectors[:, -linear_in.out_channels :].flip(1).T
         scale = ((squares - centre) @ components.T).std()
         linear_in.weight.copy_((components / scale).reshape(linear_in.weight.shape))
@@ -138,6 +145,7 @@ def widen(network: AutoencoderKL) -> AutoencoderKL:
     """
     config = dict(network.config) | {"in_channels": 4, "out_channels": 4}
     wide = AutoencoderKL.from_config(config)
+    assert isinstance(wide, AutoencoderKL)
     weights = network.state_dict()
     first, last, bias = "encoder.conv_in.weight", "decoder.conv_out.weight", "decoder.conv_out.bias"
     weights[first] = F.pad(weights[first], (0, 0, 0, 0, 0, 1))

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from ldm.values import Frames
 
-
 Module = TypeVar("Module", bound=nn.Module)
 
 

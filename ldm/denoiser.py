@@ -7,7 +7,7 @@ of Diffusion-Based Generative Models", 2022.)
 """
 
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from diffusers import DDIMScheduler
@@ -25,6 +25,7 @@ class Prediction(Enum):
     v = "v"
 
 
+@runtime_checkable
 class Denoiser(Protocol):
     """The contract of everything that denoises."""
 
@@ -35,6 +36,7 @@ class Denoiser(Protocol):
         ...
 
 
+@runtime_checkable
 class Network(Protocol):
     """A network with everything but latents and timestep already given to it."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any, cast
 
 import torch
 from diffusers import (
@@ -98,7 +99,8 @@ def sample(
 
     Slots that are not free hold their `kept` latents at sigma 0 throughout and leave bit-identical.
     """
-    scheduler = sampler.scheduler()
+    # Diffusers says that timesteps are whole numbers, but gives and takes tensors.
+    scheduler = cast(Any, sampler.scheduler())
     scheduler.set_timesteps(num_steps)
     drawn = free[:, :, None, None, None]
     noise = torch.randn(kept.shape, generator=generator, dtype=kept.dtype)
@@ -112,7 +114,7 @@ def sample(
         yield Preview(latents=clean, step=step + 1, num_steps=num_steps)
 
 
-def _sigma(scheduler: Scheduler, timestep: Tensor) -> Tensor:
+def _sigma(scheduler: Any, timestep: Tensor) -> Tensor:
     """Ratio of noise to signal at a scheduler's timestep, between whole ones by its logarithm."""
     kept = scheduler.alphas_cumprod.double()
     levels = (0.5 * ((1 - kept) / kept).log()).float()
@@ -130,13 +132,13 @@ def _velocity(noisy: Tensor, clean: Tensor, sigma: Tensor) -> Tensor:
 
 
 def _stepped(
-    scheduler: Scheduler,
+    scheduler: Any,
     velocity: Tensor,
     timestep: Tensor,
     noisy: Tensor,
     generator: torch.Generator,
 ) -> Tensor:
-    """One step of the scheduler."""
-    if isinstance(scheduler, EulerAncestralDiscreteScheduler):
-        return scheduler.step(velocity, timestep, noisy, generator=generator).prev_sample
-    return scheduler.step(velocity, timestep, noisy).prev_sample
+    """One step of the scheduler; only an ancestral one draws noise."""
+    ancestral = isinstance(scheduler, EulerAncestralDiscreteScheduler)
+    drawing = {"generator": generator} if ancestral else {}
+    return cast(Any, scheduler).step(velocity, timestep, noisy, **drawing).prev_sample

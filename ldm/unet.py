@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -106,7 +107,7 @@ class Encoder(nn.Module):
         cells = self.conv_in(latents) + hint
         taps = [cells]
         for level, steps in enumerate(self.levels):
-            for step in steps:
+            for step in cast(nn.ModuleList, steps):
                 cells = step(cells, time, context, stack)
                 taps.append(cells)
             if level < len(self.downsamples):
@@ -170,11 +171,11 @@ class Decoder(nn.Module):
         time: Float[Tensor, "k t"],
         context: Context,
         stack: Stack,
-    ) -> Float[Tensor, "k z y x"]:
+    ) -> Float[Tensor, "k z h w"]:
         """The network's prediction."""
         remaining = list(taps)
         for level, steps in enumerate(self.levels):
-            for step in steps:
+            for step in cast(nn.ModuleList, steps):
                 cells = step(torch.cat([cells, remaining.pop()], dim=1), time, context, stack)
             if level < len(self.upsamples):
                 size = remaining[-1].shape[-2:]

@@ -6,18 +6,20 @@ alpha is straight, lengths in a picture are shares of its width and height.
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+Value = TypeVar("Value", bound="TensorValue")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TensorValue:
     """A frozen bundle of tensors that moves between devices as one."""
 
-    def to(self, target: torch.device | torch.dtype | str) -> Self:
+    def to(self: Value, target: torch.device | torch.dtype | str) -> Value:
         """The same value on another device, or with its floating tensors in another dtype."""
         return replace(
             self,
@@ -25,10 +27,12 @@ class TensorValue:
         )
 
 
-def _moved(tensor: Tensor, target: torch.device | torch.dtype | str) -> Tensor:
-    if isinstance(target, torch.dtype) and not tensor.is_floating_point():
-        return tensor
-    return tensor.to(target)
+def _moved(
+    part: Tensor | TensorValue, target: torch.device | torch.dtype | str
+) -> Tensor | TensorValue:
+    """A tensor, or a value inside a value."""
+    is_whole = isinstance(part, Tensor) and not part.is_floating_point()
+    return part if is_whole and isinstance(target, torch.dtype) else part.to(target)
 
 
 @dataclass(frozen=True, kw_only=True)

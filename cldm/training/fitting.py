@@ -9,12 +9,11 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from cldm.config import RunConfig
 from cldm.callbacks import EMA, Fixed, Pictures
+from cldm.config import RunConfig
 from cldm.training.stage import Prepared
 from ldm.autoencoder import Autoencoder
 from ldm.weights import save_weights
-
 
 _DECAY = 0.999
 

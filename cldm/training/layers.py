@@ -20,6 +20,8 @@ _WORDLESS = 0.1
 class LayersTraining(pl.LightningModule):
     """Denoising at a noise level of its own for each slot; the autoencoder is frozen."""
 
+    wordless: Tensor
+
     def __init__(self, model: LayerDiffusion, *, learning_rate: float, num_steps: int) -> None:
         super().__init__()
         self.model = model
