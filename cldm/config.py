@@ -16,7 +16,6 @@ from yaml import YAMLError
 
 from ldm.denoiser import Prediction
 
-
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 """The precisions of training, in Lightning's words."""
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ldm.blocks import zeroed
@@ -52,9 +52,11 @@ class ControlNet(nn.Module):
         )
         self.tap_middle = zeroed(nn.Conv2d(widths.channels[-1], widths.channels[-1], 1))
 
-    def encode_hint(self, hint: Float[Tensor, "b n c h w"]) -> Float[Tensor, "k d y x"]:
+    def encode_hint(
+        self, hint: Float[Tensor, "b n c h w"], present: Bool[Tensor, "b n"]
+    ) -> Float[Tensor, "k d y x"]:
         """Hints, folded and encoded; the same at every noise level, so compute them once."""
-        return self.hint(self.layout.fold(hint))
+        return self.hint(self.layout.fold(hint, present))
 
     def forward(
         self,
@@ -66,7 +68,8 @@ class ControlNet(nn.Module):
         """Additions to each of the U-Net's taps and, last, to its middle."""
         time = self.layout.embed(timestep, prompts.present)
         context, stack = self.layout.context(prompts), self.layout.stack(prompts)
-        taps = self.encoder(self.layout.fold(latents), encoded_hint, time, context, stack)
+        folded = self.layout.fold(latents, prompts.present)
+        taps = self.encoder(folded, encoded_hint, time, context, stack)
         cells = self.middle(taps[-1], time, context, stack)
         added = [zero(tap) for zero, tap in zip(self.taps, taps, strict=True)]
         return (*added, self.tap_middle(cells))

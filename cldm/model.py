@@ -112,7 +112,8 @@ class LayerDiffusion(nn.Module):
     def denoiser(self, condition: Condition, strength: float) -> NetworkDenoiser:
         """The model under one condition as a denoiser; words and hints are encoded once."""
         prompts = self.prompts(condition)
-        encoded_hint = self.control.encode_hint(hint(condition, self.canvas))
+        hints = hint(condition, self.canvas)
+        encoded_hint = self.control.encode_hint(hints, prompts.present)
 
         def network(noisy: Tensor, timestep: Tensor) -> Tensor:
             return self.predict(noisy, timestep, prompts, encoded_hint, strength)

@@ -32,8 +32,10 @@ class StackedLayout(nn.Module):
         super().__init__()
         self.time = TimeEmbedding(channels)
 
-    def fold(self, latents: Float[Tensor, "b n c y x"]) -> Float[Tensor, "k c y x"]:
-        """Slots into the batch."""
+    def fold(
+        self, latents: Float[Tensor, "b n c y x"], present: Bool[Tensor, "b n"]
+    ) -> Float[Tensor, "k c y x"]:
+        """Slots into the batch; absent ones too, which no other reads."""
         return rearrange(latents, "b n c y x -> (b n) c y x")
 
     def unfold(self, folded: Float[Tensor, "k c y x"], slots: int) -> Float[Tensor, "b n c y x"]:
@@ -71,10 +73,13 @@ class PackedLayout(nn.Module):
         self.time_slots = zeroed(nn.Linear(max_slots * 4 * channels, 4 * channels))
         self.slots = nn.Parameter(torch.zeros(max_slots, text_width))
 
-    def fold(self, latents: Float[Tensor, "b n c y x"]) -> Float[Tensor, "b d y x"]:
-        """Slots into the channels; slots beyond the given ones are zero."""
+    def fold(
+        self, latents: Float[Tensor, "b n c y x"], present: Bool[Tensor, "b n"]
+    ) -> Float[Tensor, "b d y x"]:
+        """Slots into the channels; absent ones and those beyond the given ones are zero."""
         spare = self.max_slots - latents.shape[1]
-        padded = F.pad(latents, (0, 0, 0, 0, 0, 0, 0, spare))
+        shown = torch.where(present[:, :, None, None, None], latents, 0)
+        padded = F.pad(shown, (0, 0, 0, 0, 0, 0, 0, spare))
         return rearrange(padded, "b n c y x -> b (n c) y x")
 
     def unfold(self, folded: Float[Tensor, "b d y x"], slots: int) -> Float[Tensor, "b n c y x"]:

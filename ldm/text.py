@@ -1,6 +1,7 @@
 """Text towers: prompts to tokens, tokens to the vectors that the U-Net attends to."""
 
 from collections.abc import Sequence
+from functools import cache
 
 from jaxtyping import Float, Int
 from open_clip.tokenizer import SimpleTokenizer
@@ -15,11 +16,17 @@ class Tokenizer:
 
     def __init__(self, length: int) -> None:
         self.length = length
-        self._tokenizer = SimpleTokenizer(context_length=length)
+        self._tokenizer = _byte_pairs()
 
     def __call__(self, prompts: Sequence[str]) -> Int[Tensor, "k l"]:
         """Prompts to token numbers, padded with 0."""
         return self._tokenizer(list(prompts), context_length=self.length)
+
+
+@cache
+def _byte_pairs() -> SimpleTokenizer:
+    """Read once: a quarter of a million lines."""
+    return SimpleTokenizer()
 
 
 class TextTower(nn.Module):

@@ -204,7 +204,7 @@ class UNet(nn.Module):
         empty for none."""
         time = self.layout.embed(timestep, prompts.present)
         context, stack = self.layout.context(prompts), self.layout.stack(prompts)
-        taps = self.encoder(self.layout.fold(latents), 0.0, time, context, stack)
+        taps = self.encoder(self.layout.fold(latents, prompts.present), 0.0, time, context, stack)
         cells = self.middle(taps[-1], time, context, stack)
         if control:
             taps = tuple(tap + added for tap, added in zip(taps, control[:-1], strict=True))

@@ -69,7 +69,7 @@ class LayersTraining(pl.LightningModule):
         sigma = torch.where(slot_clean(present), 0.0, sigma)
         noise = torch.randn_like(batch.latents)
         noisy = add_noise(batch.latents, noise, sigma)
-        encoded = self.model.control.encode_hint(hint(condition, self.model.canvas))
+        encoded = self.model.control.encode_hint(hint(condition, self.model.canvas), present)
         found = self.model.predict(
             noisy,
             self.model.schedule.timestep(sigma),

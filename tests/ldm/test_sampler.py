@@ -1,0 +1,140 @@
+"""Laws of sampling: ideal denoisers lead to the truth, kept slots stay as they are, bit by bit."""
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+from subjects import TEXT, WIDTHS, asked, foreign_unet
+from torch import Tensor
+
+from ldm.denoiser import Denoiser, NetworkDenoiser, NoiseSchedule, Prediction, per_slot
+from ldm.layout import StackedLayout
+from ldm.sampler import Sampler, sample
+from ldm.unet import UNet
+from ldm.weights import unet_from_diffusers
+
+ORDINARY = [Sampler.DDIM, Sampler.DPM, Sampler.UNIPC]
+MEAN, SPREAD = 0.5, 0.5
+
+
+def drawn(
+    denoiser: Denoiser,
+    kept: Tensor,
+    free: Tensor,
+    sampler: Sampler = Sampler.DDIM,
+    num_steps: int = 10,
+) -> Tensor:
+    """The last of all previews."""
+    generator = torch.Generator().manual_seed(3)
+    previews = sample(
+        denoiser, kept, free, sampler=sampler, num_steps=num_steps, generator=generator
+    )
+    shown = [(preview.step, preview.num_steps, preview.latents) for preview in previews]
+    assert [step for step, _, _ in shown] == list(range(1, num_steps + 1))
+    assert {total for _, total, _ in shown} == {num_steps}
+    return shown[-1][2]
+
+
+def all_free(latents: Tensor) -> Tensor:
+    """Every slot is to be drawn."""
+    return torch.ones(latents.shape[:2], dtype=torch.bool)
+
+
+@pytest.mark.parametrize("num_steps", [1, 4, 20])
+@pytest.mark.parametrize("kind", Prediction)
+@pytest.mark.parametrize("sampler", Sampler)
+def test_a_network_that_knows_the_truth_leads_to_it(
+    sampler: Sampler, kind: Prediction, num_steps: int
+) -> None:
+    truth, schedule = torch.randn(2, 2, 4, 5, 6), NoiseSchedule()
+
+    def network(noisy: Tensor, timestep: Tensor) -> Tensor:
+        level = per_slot(schedule.sigma(timestep))
+        length = (1 + level**2).sqrt()
+        if kind is Prediction.eps:
+            return (noisy * length - truth) / level
+        return (noisy - length * truth) / level
+
+    denoiser = NetworkDenoiser(network, schedule, kind)
+    found = drawn(denoiser, torch.zeros_like(truth), all_free(truth), sampler, num_steps)
+    torch.testing.assert_close(found, truth, atol=1e-3, rtol=0)
+
+
+def gaussian(noisy: Tensor, sigma: Tensor) -> Tensor:
+    """The posterior mean when clean latents are normal with MEAN and SPREAD."""
+    level = per_slot(sigma)
+    seen = noisy * (1 + level**2).sqrt()
+    return MEAN + SPREAD**2 / (SPREAD**2 + level**2) * (seen - MEAN)
+
+
+@pytest.mark.parametrize("sampler", ORDINARY)
+def test_a_gaussian_is_drawn_along_its_flow(sampler: Sampler) -> None:
+    """The flow's end is known: each deviation shrinks as the spread of noisy latents does."""
+    shape = (1, 2, 4, 16, 16)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(3))
+    most = NoiseSchedule().sigma(torch.tensor(999.0))
+    begin = noise * (1 + most**2).sqrt()
+    expected = MEAN + SPREAD * (begin - MEAN) / (SPREAD**2 + most**2).sqrt()
+    found = drawn(gaussian, torch.zeros(shape), torch.ones(1, 2, dtype=torch.bool), sampler, 250)
+    torch.testing.assert_close(found, expected, atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("sampler", Sampler)
+def test_a_gaussian_keeps_its_mean_and_variance(sampler: Sampler) -> None:
+    kept = torch.zeros(2, 2, 4, 32, 32)
+    found = drawn(gaussian, kept, all_free(kept), sampler, 50)
+    assert abs(float(found.mean()) - MEAN) < 0.03
+    # Fresh noise at each step costs more variance for the same number of steps.
+    tolerance = 0.12 if sampler is Sampler.EULER_A else 0.06
+    assert abs(float(found.std()) / SPREAD - 1) < tolerance
+
+
+@pytest.mark.parametrize("sampler", Sampler)
+def test_kept_slots_leave_bit_identical_and_are_seen_clean(sampler: Sampler) -> None:
+    kept = torch.randn(2, 3, 4, 6, 6)
+    free = torch.tensor([[False, True, False], [True, False, True]])
+
+    def careless(noisy: Tensor, sigma: Tensor) -> Tensor:
+        assert torch.equal(noisy[~free], kept[~free])
+        assert (sigma[~free] == 0).all()
+        assert (sigma[free] > 0).all()
+        return noisy * 0.3 + 1
+
+    found = drawn(careless, kept, free, sampler, 4)
+    assert torch.equal(found[~free], kept[~free])
+    assert found.isfinite().all()
+
+
+@pytest.mark.parametrize("sampler", Sampler)
+def test_one_seed_draws_one_result(sampler: Sampler) -> None:
+    kept = torch.zeros(1, 2, 4, 6, 6)
+    once, again = (drawn(gaussian, kept, all_free(kept), sampler, 5) for _ in range(2))
+    assert torch.equal(once, again)
+
+
+@torch.no_grad()
+def test_ten_steps_of_ddim_agree_with_diffusers() -> None:
+    foreign, ours = foreign_unet(), UNet(WIDTHS, StackedLayout(32)).eval()
+    ours.load_state_dict(unet_from_diffusers(foreign.state_dict()))
+    text, shape = torch.randn(2, 7, TEXT), (2, 1, 4, 8, 8)
+    prompts = asked(text[:, None])
+    denoiser = NetworkDenoiser(
+        lambda noisy, timestep: ours(noisy, timestep, prompts, ()), NoiseSchedule(), Prediction.eps
+    )
+    found = drawn(denoiser, torch.zeros(shape), torch.ones(2, 1, dtype=torch.bool))
+
+    scheduler = DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        timestep_spacing="trailing",
+    )
+    scheduler.set_timesteps(10)
+    noisy = torch.randn(shape, generator=torch.Generator().manual_seed(3))[:, 0]
+    clean = noisy
+    for timestep in scheduler.timesteps:
+        answer = scheduler.step(foreign(noisy, timestep, text).sample, int(timestep), noisy)
+        noisy, clean = answer.prev_sample, answer.pred_original_sample  # pyright: ignore
+    error = (found[:, 0] - clean).abs().max() / clean.abs().max()
+    assert error < 1e-3
