@@ -46,19 +46,19 @@ def main() -> None:
     # Model
     run, config = read_run(settings, sys.argv[1:])
     pl.seed_everything(run.seed)
-    data, folder = Path(run.data), Path(run.folder)
+    data = Path(run.data)
 
     # Data
     def prepared() -> Prepared:
         match run.stage:
             case Stage.autoencoder:
-                return prepare_autoencoder(config, data)
+                return prepare_autoencoder(config, run)
             case Stage.layers:
-                return prepare_layers(config, data, folder)
+                return prepare_layers(config, run)
             case Stage.relation:
                 stage = config.training.relation
                 train = scenes(data / "train", stage.batch_size, stage.num_steps)
-                return prepare_relation(config, train, list(scenes(data / "validation", 8, 4)))
+                return prepare_relation(config, run, train, list(scenes(data / "validation", 8, 4)))
 
     # Fit
     print(f"weights written to {fit(prepared(), run)}")

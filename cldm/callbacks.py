@@ -1,5 +1,6 @@
 """What accompanies a training: averaged weights, and pictures to look at."""
 
+import time
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -57,6 +58,22 @@ class EMA(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the average of a checkpoint."""
         self.average = state_dict["average"]
+
+
+class TimeLimit(Callback):
+    """Stops this run after some minutes. Unlike Lightning's own timer it does not count the time of
+    earlier runs when a training goes on."""
+
+    def __init__(self, minutes: float) -> None:
+        self.minutes = minutes
+        self.begin = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
+    ) -> None:
+        """Ask the trainer to stop when the time is up."""
+        if time.monotonic() - self.begin > 60 * self.minutes:
+            trainer.should_stop = True
 
 
 def trainable(module: torch.nn.Module) -> dict[str, torch.nn.Parameter]:

@@ -45,6 +45,10 @@ class ExampleDataset(IterableDataset[Examples]):
         while True:
             yield self.draw(random)
 
+    def first(self) -> Examples:
+        """The first batch, the same each time."""
+        return next(iter(self))
+
     def draw(self, random: np.random.Generator) -> Examples:
         """One batch."""
         objects = self.batch_size * (self.num_slots - 1)

@@ -104,10 +104,13 @@ class Autoencoder(nn.Module):
         return rgba if self.training else rgba.clamp(0, 1)
 
     @torch.no_grad()
-    def calibrate(self, raw: Float[Tensor, "k z y x"]) -> None:
-        """Take shift (for each channel) and scale (one for all) from raw latents, so that `encode`
-        gives zero mean and variance 1 on the whole. Channels keep their proportions, so that what
-        carries most of the picture is drawn first."""
+    def calibrate(self, canvases: Float[Tensor, "k n 4 h w"]) -> None:
+        """Measure shift (of each channel) and scale (one for all) of latents.
+
+        `encode` then gives zero mean and variance 1 on the whole. Channels keep their proportions,
+        so that what carries most of the picture is drawn first.
+        """
+        raw = self.posterior(canvases)[0].flatten(0, 1)
         self.shift.copy_(raw.mean(dim=(0, 2, 3)))
         self.scale.fill_((raw - self.shift[:, None, None]).square().mean().sqrt().item())
 
@@ -134,6 +137,7 @@ class Autoencoder(nn.Module):
         linear_in.requires_grad_(False)
         nn.init.zeros_(self.network.decoder.conv_out.weight)
         nn.init.zeros_(self.network.decoder.conv_out.bias)
+        self.calibrate(canvases)
 
 
 @torch.no_grad()

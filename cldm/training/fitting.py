@@ -4,12 +4,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from cldm.callbacks import EMA, Fixed, Pictures
+from cldm.callbacks import EMA, Fixed, Pictures, TimeLimit
 from cldm.config import RunConfig
 from cldm.training.stage import Prepared
 from ldm.autoencoder import Autoencoder
@@ -25,12 +24,12 @@ def fit(prepared: Prepared, run: RunConfig) -> Path:
     checkpoint = folder / "last.ckpt"
     trainer = pl.Trainer(
         max_steps=prepared.num_steps,
-        max_time=timedelta(minutes=run.minutes),
         precision=run.precision,
         accelerator="auto",
         logger=TensorBoardLogger(folder, name="log"),
         callbacks=[
             ema,
+            TimeLimit(run.minutes),
             Pictures(
                 prepared.validation[0],
                 every=run.picture_every,
@@ -39,7 +38,6 @@ def fit(prepared: Prepared, run: RunConfig) -> Path:
             ),
             ModelCheckpoint(
                 dirpath=folder,
-                filename="best",
                 save_last=True,
                 save_top_k=0,
                 train_time_interval=timedelta(minutes=run.checkpoint_minutes),
@@ -60,15 +58,8 @@ def fit(prepared: Prepared, run: RunConfig) -> Path:
     )
     trainer.save_checkpoint(checkpoint)
     ema.swap(prepared.module)
-    if isinstance(prepared.part, Autoencoder):
-        calibrate(prepared.part, prepared.validation[0])
+    if isinstance(prepared.part, Autoencoder) and not prepared.part.linear:
+        prepared.part.eval().calibrate(prepared.validation[0])
     written = folder.with_suffix(".safetensors")
     save_weights(prepared.part, written)
     return written
-
-
-@torch.no_grad()
-def calibrate(autoencoder: Autoencoder, canvases: torch.Tensor) -> None:
-    """Latents to unit variance, measured on canvases."""
-    mean, _ = autoencoder.eval().posterior(canvases)
-    autoencoder.calibrate(mean.flatten(0, 1))

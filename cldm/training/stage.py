@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from cldm.build import build_autoencoder, build_model
-from cldm.config import ModelConfig
+from cldm.build import build_model
+from cldm.config import ModelConfig, RunConfig
 from cldm.data import Assets, CanvasDataset, read_assets
 from cldm.examples import ExampleDataset
 from cldm.latents import cached_latents
-from cldm.relation.transformer import RelationTransformer
+from cldm.model import LayerDiffusion
 from cldm.training.autoencoder import AutoencoderTraining
 from cldm.training.layers import LayersTraining
 from cldm.training.relation import RelationTraining, RelationWeights
@@ -36,13 +36,13 @@ class Prepared:
     num_steps: int
 
 
-def prepare_autoencoder(config: ModelConfig, data: Path) -> Prepared:
+def prepare_autoencoder(config: ModelConfig, run: RunConfig) -> Prepared:
     """Canvases of the training split; validation on cut-outs never seen."""
-    stage = config.training.autoencoder
-    autoencoder = build_autoencoder(config)
-    drawn = CanvasDataset(_assets(data, ["train"]), size=config.canvas, seed=0)
-    unseen = CanvasDataset(_assets(data, ["validation"]), size=config.canvas, seed=1)
-    if config.autoencoder.linear:
+    stage, data = config.training.autoencoder, Path(run.data)
+    autoencoder = _begun(config, run).autoencoder
+    drawn = CanvasDataset(_assets(data, ["train"]), size=config.canvas, seed=run.seed)
+    unseen = CanvasDataset(_assets(data, ["validation"]), size=config.canvas, seed=run.seed + 1)
+    if config.autoencoder.linear and not run.begin:
         autoencoder.begin_linear(_first(drawn, 400))
     module = AutoencoderTraining(
         autoencoder,
@@ -50,30 +50,31 @@ def prepare_autoencoder(config: ModelConfig, data: Path) -> Prepared:
         num_steps=stage.num_steps,
         divergence_weight=_DIVERGENCE,
     )
-    batches = DataLoader(drawn, batch_size=stage.batch_size)
     return Prepared(
         module=module,
         part=autoencoder,
-        batches=batches,
+        batches=DataLoader(drawn, batch_size=stage.batch_size),
         validation=[_first(unseen, 32)],
         num_steps=stage.num_steps,
     )
 
 
-def prepare_layers(config: ModelConfig, data: Path, run: Path) -> Prepared:
+def prepare_layers(config: ModelConfig, run: RunConfig) -> Prepared:
     """Scenes of cached canvases, of both splits: here, validation means new combinations.
 
-    Raises WeightsError when the first stage has not left its weights in `run`.
+    Raises WeightsError when there is no trained autoencoder: neither the first stage's, nor one in
+    the weights to begin with.
     """
-    stage, training = config.training.layers, config.training
-    model = build_model(config)
-    trained = run / "autoencoder.safetensors"
-    if not trained.is_file():
+    stage, folder = config.training.layers, Path(run.folder)
+    model = _begun(config, run)
+    trained = folder / "autoencoder.safetensors"
+    if trained.is_file():
+        load_weights(model.autoencoder, trained)
+    elif not run.begin:
         raise WeightsError(f"weights {trained}: train stage=autoencoder first")
-    load_weights(model.autoencoder, trained)
     cache = cached_latents(
-        run / "latents.safetensors",
-        _assets(data, ["train", "validation"]),
+        folder / "latents.safetensors",
+        _assets(Path(run.data), ["train", "validation"]),
         model.autoencoder,
         model.tokenizer,
         size=config.canvas,
@@ -84,7 +85,7 @@ def prepare_layers(config: ModelConfig, data: Path, run: Path) -> Prepared:
         return ExampleDataset(
             cache,
             batch_size=batch_size,
-            num_slots=training.num_slots,
+            num_slots=config.training.num_slots,
             picture=config.picture,
             seed=seed,
         )
@@ -92,18 +93,18 @@ def prepare_layers(config: ModelConfig, data: Path, run: Path) -> Prepared:
     return Prepared(
         module=LayersTraining(model, learning_rate=stage.learning_rate, num_steps=stage.num_steps),
         part=model,
-        batches=DataLoader(examples(stage.batch_size, 0), batch_size=None),
-        validation=[next(iter(examples(6, 1)))],
+        batches=DataLoader(examples(stage.batch_size, run.seed), batch_size=None),
+        validation=[examples(6, run.seed + 1).first()],
         num_steps=stage.num_steps,
     )
 
 
 def prepare_relation(
-    config: ModelConfig, scenes: IterableDataset[Scene], unseen: list[Scene]
+    config: ModelConfig, run: RunConfig, scenes: IterableDataset[Scene], unseen: list[Scene]
 ) -> Prepared:
     """Scenes with known light; the caller makes them."""
-    stage, part = config.training.relation, config.relation
-    network = RelationTransformer(width=part.width, depth=part.depth, num_heads=part.num_heads)
+    stage = config.training.relation
+    network = _begun(config, run).relation
     module = RelationTraining(
         network,
         learning_rate=stage.learning_rate,
@@ -114,9 +115,17 @@ def prepare_relation(
         module=module,
         part=network,
         batches=DataLoader(scenes, batch_size=None),
-        validation=list(unseen),
+        validation=unseen,
         num_steps=stage.num_steps,
     )
+
+
+def _begun(config: ModelConfig, run: RunConfig) -> LayerDiffusion:
+    """A new model, or one with the weights to begin with."""
+    model = build_model(config)
+    if run.begin:
+        load_weights(model, Path(run.begin))
+    return model
 
 
 def _assets(data: Path, splits: list[str]) -> Assets:

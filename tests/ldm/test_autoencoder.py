@@ -94,7 +94,7 @@ def test_colour_under_alpha_zero_means_nothing() -> None:
 def test_calibrated_latents_have_mean_zero_and_variance_one() -> None:
     network = autoencoder()
     raw, _ = network.posterior(photographs())
-    network.calibrate(raw[:, 0])
+    network.calibrate(photographs())
     latents = network.encode(photographs())
     assert float(latents.mean(dim=(0, 1, 3, 4)).abs().max()) < 1e-4
     assert abs(float(latents.square().mean()) - 1) < 1e-3
