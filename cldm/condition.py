@@ -37,7 +37,7 @@ def hint(condition: Condition, canvas: int) -> Float[Tensor, "b n 5 {canvas} {ca
     """What the ControlNet sees of each slot's frame, in 0..1.
 
     Three channels: the visible masks in the segmentation palette; one: the slot's own mask; one:
-    what lies above it.
+    what lies above it. Absent slots see nothing.
     """
     area = condition.masks.area * condition.masks.present[:, :, None, None]
     seen = visibility(area[:, :, None])[:, :, 0]
@@ -49,7 +49,7 @@ def hint(condition: Condition, canvas: int) -> Float[Tensor, "b n 5 {canvas} {ca
     channels = [coloured[:, None, channel].expand(-1, slots, -1, -1) for channel in range(3)]
     size = (canvas, canvas)
     maps = [crop_masks(plane, condition.frames, size) for plane in [*channels, area, above]]
-    return torch.stack(maps, dim=2)
+    return torch.stack(maps, dim=2) * condition.masks.present[:, :, None, None, None]
 
 
 def palette(slots: int) -> Float[Tensor, "{slots} 3"]:

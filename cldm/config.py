@@ -130,13 +130,15 @@ class ModelConfig:
 class RunConfig:
     """One run of training: which model and stage, where data and results lie, for how long.
 
-    Results of a stage go to `folder`: checkpoints, pictures, logs, and `STAGE.safetensors`.
+    Results of a stage go to `folder`: checkpoints, pictures, logs, and `STAGE.safetensors`. A fresh
+    training begins with the weights in `begin` (a whole model's file) when that is given.
     """
 
     model: str = "models/layers_tiny.yaml"
     stage: Stage = Stage.layers
     data: str = "data/default"
     folder: str = "runs/tiny"
+    begin: str = ""
     minutes: float = 600
     picture_every: int = 250
     checkpoint_minutes: float = 3
@@ -179,6 +181,6 @@ def one_line(what: str) -> Generator[None]:
     """Errors of reading as ConfigError, said in one line."""
     try:
         yield
-    except (OSError, YAMLError, OmegaConfBaseException) as error:
+    except (OSError, TypeError, UnicodeDecodeError, YAMLError, OmegaConfBaseException) as error:
         lines = [line.strip() for line in str(error).split("\n")[:2]]
         raise ConfigError(f"{what}: {' '.join(lines)}") from error

@@ -9,6 +9,7 @@ from cldm.condition import Condition
 from cldm.config import Layout, ModelConfig
 from cldm.model import LayerDiffusion
 from ldm.compositing import mask_frames
+from ldm.text import Tokenizer
 from ldm.values import Layers, Masks
 
 
@@ -17,21 +18,23 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config() -> ModelConfig:
     """The shipped default in small: stacked, with frames and linear latents."""
     return config(Layout.stacked)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def packed_config() -> ModelConfig:
     """The same with its slots in the channels."""
     return config(Layout.packed)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_model(tiny_config: ModelConfig) -> LayerDiffusion:
-    """A model none of whose parts is silent, so that nothing hides behind a zero."""
+    """A model none of whose parts is silent, so that nothing hides behind a zero; look, do not
+    train."""
+    torch.manual_seed(0)
     return awake(build_model(tiny_config)).eval()
 
 
@@ -50,11 +53,11 @@ def photographs() -> Layers:
 
 
 @pytest.fixture
-def condition(tiny_model: LayerDiffusion) -> Condition:
+def condition(tiny_config: ModelConfig) -> Condition:
     """Two pictures of 64 px with a back and two boxes; the last is absent in the second."""
     area = torch.zeros(2, 3, 64, 64)
     area[:, 0], area[:, 1, 8:40, 8:30], area[0, 2, 20:60, 24:50] = 1, 1, 1
     masks = Masks(area=area, present=torch.tensor([[True, True, True], [True, True, False]]))
     words = ["a lawn", "a duck", "a sheep", "sand", "a windmill", ""]
-    tokens = tiny_model.tokenizer(words).unflatten(0, (2, 3))
+    tokens = Tokenizer(tiny_config.text.length)(words).unflatten(0, (2, 3))
     return Condition(tokens=tokens, masks=masks, frames=mask_frames(masks, 0.1))

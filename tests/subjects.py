@@ -22,6 +22,7 @@ from cldm.config import (
 )
 from ldm.denoiser import Prediction
 from ldm.layout import Prompts
+from ldm.storage import Provenance, Sample, StoredLayer, write_shard
 from ldm.unet import Widths
 from ldm.values import Frames
 
@@ -113,3 +114,35 @@ def asked(text: Float[Tensor, "b n l d"]) -> Prompts:
         frames=Frames(box=box.expand(batch, slots, 4)),
         present=torch.ones(batch, slots, dtype=torch.bool),
     )
+
+
+def stored(rgba: Float[Tensor, "4 h w"], prompt: str) -> StoredLayer:
+    """A layer as it lies on disk."""
+    pixels = (rgba.movedim(0, -1) * 255).round().to(torch.uint8).numpy()
+    free = Provenance(source="tests/fixtures", licence="see LICENCES.md", author="", note="")
+    return StoredLayer(rgba=np.ascontiguousarray(pixels), prompt=prompt, provenance=free)
+
+
+def cutouts() -> tuple[StoredLayer, ...]:
+    """Two layers with an alpha of their own."""
+    painted = torch.cat([picture("duck.jpg", 60), planet(60)[3:]])
+    return stored(planet(80), "jupiter"), stored(painted[:, 10:50], "a slice of duck")
+
+
+def backdrops() -> tuple[StoredLayer, ...]:
+    """Two opaque layers."""
+    rgb = {name: picture(f"{name}.jpg", 64) for name in ("horses", "pyramid")}
+    opaque = torch.ones(1, 64, 64)
+    return tuple(stored(torch.cat([rgb[name], opaque]), name) for name in rgb)
+
+
+def write_data(folder: Path) -> Path:
+    """Shards as training wants them: cut-outs and backdrops, for both splits."""
+    for split in ("train", "validation"):
+        for name, layers in (("cutouts", cutouts()), ("backdrops", backdrops())):
+            samples = [
+                Sample(key=f"{name}{index}", layers=(layer,), tags=())
+                for index, layer in enumerate(layers)
+            ]
+            write_shard(folder / split / f"{name}.tar", samples)
+    return folder

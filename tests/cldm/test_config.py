@@ -1,0 +1,104 @@
+"""Laws of configs: the shipped ones are read, keys are a frozen list, mistakes get one line."""
+
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import pytest
+
+from cldm.config import ConfigError, ModelConfig, RunConfig, Stage, read_config, read_run
+
+MODELS = Path(__file__).parents[2] / "models"
+TINY = MODELS / "layers_tiny.yaml"
+
+KEYS = {
+    "": "canvas picture max_slots margin framed prediction hint_channels weights",
+    "autoencoder": "latent_channels channels num_residuals num_groups patch linear",
+    "text": "width depth num_heads length",
+    "unet": "layout channels attention across num_residuals num_heads",
+    "relation": "width depth num_heads",
+    "training.autoencoder": "num_steps batch_size learning_rate",
+    "training.layers": "num_steps batch_size learning_rate",
+    "training.relation": "num_steps batch_size learning_rate",
+    "training": "num_slots",
+}
+
+
+def keys(config: object, prefix: str = "") -> list[str]:
+    """All keys of a config, in its order."""
+    if not is_dataclass(config):
+        return [prefix]
+    names = ((entry.name, getattr(config, entry.name)) for entry in fields(config))
+    dot = f"{prefix}." if prefix else ""
+    return [key for name, value in names for key in keys(value, f"{dot}{name}")]
+
+
+def test_keys_are_a_frozen_list() -> None:
+    assert keys(ModelConfig()) == [
+        f"{part}.{name}".removeprefix(".") for part, names in KEYS.items() for name in names.split()
+    ]
+    assert [entry.name for entry in fields(RunConfig)] == [
+        "model",
+        "stage",
+        "data",
+        "folder",
+        "minutes",
+        "picture_every",
+        "checkpoint_minutes",
+        "precision",
+        "seed",
+    ]
+
+
+@pytest.mark.parametrize("path", sorted(MODELS.glob("*.yaml")), ids=lambda path: path.name)
+def test_shipped_configs_are_whole(path: Path) -> None:
+    config = read_config(path)
+    levels = len(config.unet.channels)
+    assert len(config.unet.attention) == len(config.unet.across) == levels
+    factor = config.autoencoder.patch * 2 ** (len(config.autoencoder.channels) - 1)
+    assert 2 ** (len(config.hint_channels) - 1) == factor
+    assert config.canvas % (factor * 2 ** (levels - 1)) == 0
+
+
+def test_arguments_go_to_the_run_or_to_the_model() -> None:
+    arguments = ["stage=relation", "unet.num_heads=8", "minutes=2", "training.relation.num_steps=7"]
+    run, config = read_run(RunConfig(model=str(TINY)), arguments)
+    assert (run.stage, run.minutes) == (Stage.relation, 2)
+    assert config.unet.num_heads == 8
+    assert config.training.stage(Stage.relation).num_steps == 7
+    plain = read_config(TINY)
+    for stage in (Stage.autoencoder, Stage.layers):
+        assert config.training.stage(stage) == plain.training.stage(stage)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("canvass=64", "Did you mean: 'canvas'"),
+        ("unet.chanels=[32]", "Did you mean: 'channels'"),
+        ("canvas=wide", "canvas"),
+        ("canvas.side=3", "canvas"),
+        ("unet.layout=stackd", "STACKED|stacked"),
+        ("unet.channels=3", "channels"),
+        ("stage=layer", "layers"),
+        ("minutes=long", "minutes"),
+        ("precision=32", "32-true"),
+        ("canvas", "canvas"),
+        ("unet.channels=[3", "arguments|channels|config"),
+        ("model=none.yaml", "none.yaml"),
+    ],
+)
+def test_mistakes_get_one_line(word: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as refusal:
+        read_run(RunConfig(model=str(TINY)), [word])
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"canvas: [", b"- 1\n- 2\n", b"just words", b"\xff\xfe\x00\x81", b"a: \x00"]
+)
+def test_files_that_are_no_config_are_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"model\.yaml") as refusal:
+        read_config(path)
+    assert "\n" not in str(refusal.value)
