@@ -69,7 +69,12 @@ class TimeLimit(Callback):
         self.begin = time.monotonic()
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         """Ask the trainer to stop when the time is up."""
         if time.monotonic() - self.begin > 60 * self.minutes:

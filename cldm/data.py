@@ -83,7 +83,7 @@ def _warp(
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
         matrix = matrix * np.array([ratio[0], ratio[1], 1])
     warped = cv2.warpAffine(pixels, matrix, (size, size), flags=cv2.INTER_CUBIC)
-    warped[..., 3] = warped[..., 3].clip(0, 1)
+    # Before alpha is clipped: where the cubic kernel overshoots, it does so in colour and alpha.
     warped[..., :3] /= np.maximum(warped[..., 3:], 1e-3)
     return (warped.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 

@@ -141,4 +141,4 @@ def _stepped(
     """One step of the scheduler; only an ancestral one draws noise."""
     ancestral = isinstance(scheduler, EulerAncestralDiscreteScheduler)
     drawing = {"generator": generator} if ancestral else {}
-    return cast(Any, scheduler).step(velocity, timestep, noisy, **drawing).prev_sample
+    return scheduler.step(velocity, timestep, noisy, **drawing).prev_sample

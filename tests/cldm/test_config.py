@@ -41,6 +41,7 @@ def test_keys_are_a_frozen_list() -> None:
         "stage",
         "data",
         "folder",
+        "begin",
         "minutes",
         "picture_every",
         "checkpoint_minutes",

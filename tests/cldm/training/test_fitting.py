@@ -1,0 +1,105 @@
+"""Whole runs of the first two stages on a tiny model: fitted, stopped, taken up again."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from subjects import STAGE, write_data
+
+from cldm.build import build_autoencoder, build_model
+from cldm.config import ModelConfig, RunConfig, Stage
+from cldm.training.fitting import fit
+from cldm.training.optimisation import one_cycle
+from cldm.training.stage import Prepared, prepare_autoencoder, prepare_layers
+from ldm.weights import WeightsError, load_weights
+
+# Lightning remarks on workers, lengths and folders that are as they should be.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+
+def planned(config: ModelConfig, num_steps: int) -> ModelConfig:
+    """The config with so many steps for the first two stages."""
+    stage = replace(STAGE, num_steps=num_steps)
+    return replace(config, training=replace(config.training, autoencoder=stage, layers=stage))
+
+
+def steps_counted(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The losses of all steps that this training is about to make."""
+    losses: list[float] = []
+    step = prepared.module.training_step
+
+    def counted(batch: Any) -> Any:
+        loss = step(batch)
+        losses.append(float(loss))
+        return loss
+
+    monkeypatch.setattr(prepared.module, "training_step", counted)
+    return losses
+
+
+def test_stages_are_fitted_one_after_the_other(
+    tiny_config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, folder = write_data(tmp_path / "data"), tmp_path / "run"
+    run = RunConfig(
+        stage=Stage.autoencoder,
+        data=str(data),
+        folder=str(folder),
+        picture_every=2,
+        precision="32-true",
+    )
+    with pytest.raises(WeightsError, match="train stage=autoencoder first"):
+        prepare_layers(tiny_config, run)
+
+    written = fit(prepare_autoencoder(planned(tiny_config, 2), run), run)
+    assert written == folder / "autoencoder.safetensors"
+    load_weights(build_autoencoder(tiny_config), written)
+    assert [path.name for path in (folder / "autoencoder" / "pictures").iterdir()] == ["000002.png"]
+
+    run = replace(run, stage=Stage.layers, precision="bf16-mixed")
+    prepared = prepare_layers(planned(tiny_config, 2), run)
+    losses = steps_counted(prepared, monkeypatch)
+    fit(prepared, run)
+    assert len(losses) == 2
+
+    # Taken up again: two steps more, not four.
+    prepared = prepare_layers(planned(tiny_config, 4), run)
+    losses = steps_counted(prepared, monkeypatch)
+    written = fit(prepared, run)
+    assert len(losses) == 2
+    checkpoint = torch.load(folder / "layers" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 4
+    drawn = sorted(path.name for path in (folder / "layers" / "pictures").iterdir())
+    assert drawn == ["000002.png", "000004.png"]
+    model = build_model(tiny_config)
+    load_weights(model, written)
+    assert all(weight.isfinite().all() for weight in model.parameters())
+
+    # Another training may begin with these weights, and needs no autoencoder then.
+    begun = prepare_layers(
+        tiny_config, replace(run, begin=str(written), folder=str(tmp_path / "b"))
+    )
+    found = begun.part.state_dict()
+    assert all(torch.equal(found[key], weight) for key, weight in model.state_dict().items())
+
+
+def test_the_learning_rate_rises_stays_and_falls() -> None:
+    prepared = one_cycle([torch.nn.Parameter(torch.zeros(2))], 1.0, 600)
+    optimizer = prepared["optimizer"]
+    schedule = prepared["lr_scheduler"]["scheduler"]  # pyright: ignore
+    rates: list[float] = []
+    for _ in range(600):
+        optimizer.step()
+        rates.append(schedule.get_last_lr()[0])  # pyright: ignore
+        schedule.step()  # pyright: ignore
+    assert rates[:2] == pytest.approx([0.01, 0.01])  # the least share there is
+    assert rates[99] == pytest.approx(0.5)
+    assert rates[199:401] == pytest.approx([1.0] * 202)
+    assert rates[500] == pytest.approx(0.5)
+    assert rates[-1] == pytest.approx(0.01)
