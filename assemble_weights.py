@@ -1,6 +1,6 @@
 """Put the trained stages together into the weights that a model's config names.
 
-    python assemble_weights.py model=models/layers_tiny.yaml folder=runs/tiny
+python assemble_weights.py model=models/layers_tiny.yaml folder=runs/tiny
 """
 
 import sys

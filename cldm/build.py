@@ -40,6 +40,7 @@ def build_model(config: ModelConfig) -> LayerDiffusion:
             num_heads=config.relation.num_heads,
         ),
         prediction=config.prediction,
+        preconditioned=config.preconditioned,
         canvas=config.canvas,
     )
 

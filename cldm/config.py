@@ -117,6 +117,7 @@ class ModelConfig:
     margin: float = 0.1
     framed: bool = True
     prediction: Prediction = Prediction.eps
+    preconditioned: bool = False
     hint_channels: tuple[int, ...] = (16, 32, 96, 256)
     weights: str = ""
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)

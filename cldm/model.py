@@ -13,7 +13,7 @@ from cldm.control import ControlNet
 from cldm.relation.transformer import LightHint, RelationTransformer
 from ldm.autoencoder import Autoencoder
 from ldm.compositing import crop, crop_masks, place
-from ldm.denoiser import GuidedDenoiser, NetworkDenoiser, NoiseSchedule, Prediction
+from ldm.denoiser import GuidedDenoiser, NetworkDenoiser, NoiseSchedule, Prediction, linear_velocity
 from ldm.layout import Prompts
 from ldm.sampler import Preview, Sampler, sample
 from ldm.text import TextTower, Tokenizer
@@ -70,6 +70,7 @@ class LayerDiffusion(nn.Module):
         autoencoder: Autoencoder,
         relation: RelationTransformer,
         prediction: Prediction,
+        preconditioned: bool,
         canvas: int,
     ) -> None:
         super().__init__()
@@ -80,6 +81,7 @@ class LayerDiffusion(nn.Module):
         self.autoencoder = autoencoder
         self.relation = relation
         self.prediction = prediction
+        self.preconditioned = preconditioned
         self.canvas = canvas
         self.schedule = NoiseSchedule()
         # Convolutions on CPU run faster on channels-last memory.
@@ -105,9 +107,14 @@ class LayerDiffusion(nn.Module):
         encoded_hint: Tensor,
         strength: float,
     ) -> Float[Tensor, "b n z y x"]:
-        """U-Net under control: noise or velocity."""
+        """U-Net under control: noise or velocity. When preconditioned, the network's answer is what
+        differs from the velocity of the best linear guess."""
         control = self.control(noisy, encoded_hint, timestep, prompts)
-        return self.unet(noisy, timestep, prompts, tuple(tap * strength for tap in control))
+        found = self.unet(noisy, timestep, prompts, tuple(tap * strength for tap in control))
+        if not self.preconditioned:
+            return found
+        sigma = self.schedule.sigma(timestep)
+        return found.float() + linear_velocity(noisy, sigma, self.autoencoder.spread)
 
     def denoiser(self, condition: Condition, strength: float) -> NetworkDenoiser:
         """The model under one condition as a denoiser; words and hints are encoded once."""

@@ -67,6 +67,7 @@ class Autoencoder(nn.Module):
             self.network.encoder, self.network.quant_conv = nn.Identity(), nn.Identity()
         self.shift = nn.Buffer(torch.zeros(latent_channels))
         self.scale = nn.Buffer(torch.ones(latent_channels))
+        self.spread = nn.Buffer(torch.ones(latent_channels))
 
     def encode(self, rgba: Float[Tensor, "b n 4 h w"]) -> Float[Tensor, "b n z y x"]:
         """Layers' canvases to latents of unit variance (the posterior's mean).
@@ -105,14 +106,17 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, canvases: Float[Tensor, "k n 4 h w"]) -> None:
-        """Measure shift (of each channel) and scale (one for all) of latents.
+        """Measure shift (of each channel) and scale (one for all) of latents, and the spread
+        (standard deviation) of each channel after both.
 
         `encode` then gives zero mean and variance 1 on the whole. Channels keep their proportions,
         so that what carries most of the picture is drawn first.
         """
         raw = self.posterior(canvases)[0].flatten(0, 1)
         self.shift.copy_(raw.mean(dim=(0, 2, 3)))
-        self.scale.fill_((raw - self.shift[:, None, None]).square().mean().sqrt().item())
+        deviation = (raw - self.shift[:, None, None]).square().mean(dim=(0, 2, 3))
+        self.scale.fill_(deviation.mean().sqrt().item())
+        self.spread.copy_(deviation.sqrt() / self.scale)
 
     @torch.no_grad()
     def begin_linear(self, canvases: Float[Tensor, "k n 4 h w"]) -> None:

@@ -102,6 +102,20 @@ def velocity_target(
     return (noise - level * clean) / (1 + level**2).sqrt()
 
 
+def linear_velocity(
+    noisy: Float[Tensor, "b n z y x"], sigma: Float[Tensor, "b n"], spread: Float[Tensor, " z"]
+) -> Float[Tensor, "b n z y x"]:
+    """The velocity of the best linear guess at the clean latents (Wiener's), channel by channel.
+
+    With a spread of `s`, `clean = s^2 / (s^2 + sigma^2) sqrt(1 + sigma^2) noisy`. A network that
+    only answers what differs from it need not learn to silence channels that hold little (the skip
+    of Karras et al., 2022, section 5, for each channel). Sigma must be above 0.
+    """
+    level, power = per_slot(sigma), (spread**2)[:, None, None]
+    share = power / (power + level**2)
+    return noisy * (1 - share * (1 + level**2)) / level
+
+
 def clean_from(
     prediction: Float[Tensor, "b n z y x"],
     noisy: Float[Tensor, "b n z y x"],

@@ -5,13 +5,13 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-_WARM_UP = 200
+_WARM_UP = 100
 
 
 def one_cycle(
     parameters: list[nn.Parameter], learning_rate: float, num_steps: int
 ) -> OptimizerLRSchedulerConfig:
-    """AdamW; the learning rate rises for 200 steps, stays, and falls linearly in the last third.
+    """AdamW; the learning rate rises for 100 steps, stays, and falls linearly in the last third.
 
     The plateau lets a training go on beyond its first plan: only the fall depends on `num_steps`.
     """

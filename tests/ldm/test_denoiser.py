@@ -12,6 +12,7 @@ from ldm.denoiser import (
     Prediction,
     add_noise,
     clean_from,
+    linear_velocity,
     velocity_target,
 )
 
@@ -93,3 +94,14 @@ def test_guidance_one_is_none_and_more_leads_on() -> None:
     for scale, expected in ((0.0, 1.0), (1.0, 3.0), (2.5, 6.0)):
         found = GuidedDenoiser(toward(3.0), toward(1.0), scale)(noisy, sigma)
         torch.testing.assert_close(found, torch.full_like(noisy, expected))
+
+
+def test_linear_velocity_is_the_best_linear_guess() -> None:
+    spread = torch.tensor([3.0, 0.15])
+    sigma = torch.tensor([[0.05, 1.0, 9.0]])
+    clean = torch.randn(1, 3, 2, 200, 200) * spread[:, None, None]
+    noisy = add_noise(clean, torch.randn_like(clean), sigma)
+    guess = clean_from(linear_velocity(noisy, sigma, spread), noisy, sigma, Prediction.v)
+    # Least squares of the clean latents on the noisy ones, for each slot and channel.
+    slope = (clean * noisy).sum(dim=(-2, -1)) / noisy.square().sum(dim=(-2, -1))
+    torch.testing.assert_close(guess, slope[..., None, None] * noisy, atol=0.06, rtol=0.03)
