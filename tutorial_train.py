@@ -23,7 +23,7 @@ settings = RunConfig(
     stage=Stage.layers,
     data="data/default",
     folder="runs/tiny",
-    minutes=600,
+    minutes=600.0,
     picture_every=250,
 )
 

@@ -140,9 +140,9 @@ class RunConfig:
     data: str = "data/default"
     folder: str = "runs/tiny"
     begin: str = ""
-    minutes: float = 600
+    minutes: float = 600.0
     picture_every: int = 250
-    checkpoint_minutes: float = 3
+    checkpoint_minutes: float = 3.0
     precision: Precision = "bf16-mixed"
     seed: int = 0
 

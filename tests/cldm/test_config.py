@@ -11,7 +11,7 @@ MODELS = Path(__file__).parents[2] / "models"
 TINY = MODELS / "layers_tiny.yaml"
 
 KEYS = {
-    "": "canvas picture max_slots margin framed prediction hint_channels weights",
+    "": "canvas picture max_slots margin framed prediction preconditioned hint_channels weights",
     "autoencoder": "latent_channels channels num_residuals num_groups patch linear",
     "text": "width depth num_heads length",
     "unet": "layout channels attention across num_residuals num_heads",

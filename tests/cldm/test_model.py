@@ -106,11 +106,16 @@ def test_padding_with_an_absent_slot_leaves_no_trace(
 @torch.no_grad()
 def test_control_of_strength_zero_is_none(tiny_model: LayerDiffusion, condition: Condition) -> None:
     noisy, timestep = torch.randn(2, 3, 4, 8, 8), torch.full((2, 3), 400.0)
-    prompts = tiny_model.prompts(condition)
-    encoded = tiny_model.control.encode_hint(hint(condition, 32), prompts.present)
-    plain = tiny_model.unet(noisy, timestep, prompts, ())
-    assert torch.equal(tiny_model.predict(noisy, timestep, prompts, encoded, 0.0), plain)
-    assert not torch.equal(tiny_model.predict(noisy, timestep, prompts, encoded, 1.0), plain)
+    prompts, hints = tiny_model.prompts(condition), hint(condition, 32)
+    encoded, other = (
+        tiny_model.control.encode_hint(maps, prompts.present) for maps in (hints, 1 - hints)
+    )
+    none, silent, one = (
+        tiny_model.predict(noisy, timestep, prompts, code, strength)
+        for code, strength in ((encoded, 0.0), (other, 0.0), (encoded, 1.0))
+    )
+    assert torch.equal(none, silent)
+    assert not torch.equal(none, one)
 
 
 def test_an_opaque_photograph_is_kept_while_its_hidden_back_is_drawn(
