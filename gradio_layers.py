@@ -1,0 +1,142 @@
+"""The studio: paint masks, give each a prompt, see the layers come, take them to an image editor.
+
+    python gradio_layers.py
+    python gradio_layers.py --model models/layers_tiny.yaml --weights-folder models --port 7860
+
+The page is served on 127.0.0.1 only, and asks nothing of any other computer.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+# Gradio reads these when it is imported: no usage report, no look for a newer version, no Hub.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import gradio as gr
+
+from cldm.build import load_model
+from cldm.config import ConfigError, ModelConfig, read_config
+from cldm.model import LayerDiffusion
+from ldm.weights import WeightsError
+from studio import Studio
+from studio_desk import Desk, lay_desk, lay_outcome
+
+EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.yaml"))
+TITLE = "ControlNet Layers"
+INTRODUCTION = (
+    "Paint one mask on each layer of the editor, say what it shows, press **Generate**: every mask "
+    "becomes an RGBA layer, with its light and shadow as sheets of their own."
+)
+CSS = """
+.transparent img { background: repeating-conic-gradient(#ddd 0 25%, #fff 0 50%) 0 0 / 16px 16px }
+.mask { flex: 0 0 72px !important; min-width: 72px !important }
+#picture img { width: 100%; height: 100%; object-fit: contain }
+"""
+_CACHE_SECONDS = 3600
+
+
+def page(model: LayerDiffusion, config: ModelConfig) -> gr.Blocks:
+    """The whole page over a model that is ready to draw."""
+    studio = Studio(model, config)
+    cache = (_CACHE_SECONDS, _CACHE_SECONDS)
+    with gr.Blocks(title=TITLE, delete_cache=cache, fill_width=True) as blocks:
+        gr.Markdown(f"# {TITLE}\n{INTRODUCTION}")
+        with gr.Row():
+            with gr.Column():
+                examples = _example_buttons()
+                desk = lay_desk(config, studio.num_rows)
+            with gr.Column():
+                start = gr.Button("Generate", variant="primary", elem_id="generate")
+                outcome = lay_outcome()
+        for button, path in zip(examples, EXAMPLES, strict=True):
+            _wire_example(button, partial(studio.open_example, path), desk)
+        _wire(studio, desk, start, outcome)
+    return blocks.queue(default_concurrency_limit=1)
+
+
+def _wire_example(button: gr.Button, opened: Callable[[], list[Any]], desk: Desk) -> None:
+    """Pressing an example's button fills the desk."""
+    button.click(
+        opened,
+        None,
+        [desk.editor, *desk.row_parts, *desk.prompts, *desk.described],
+        show_progress="hidden",
+        api_visibility="private",
+    )
+
+
+def _wire(studio: Studio, desk: Desk, start: gr.Button, outcome: list[gr.Component]) -> None:
+    """Prompts follow the editor; Generate brings them up to date first."""
+    follow = partial(
+        gr.on,
+        fn=studio.follow_editor,
+        inputs=[desk.editor, desk.state, *desk.prompts],
+        outputs=[*desk.row_parts, *desk.prompts],
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    # Told of a moved layer the editor still hands out the old order; one round trip later the new.
+    changed = desk.editor.change(None, trigger_mode="always_last", js="() => {}")
+    follow(changed.then)
+    follow(start.click).success(
+        studio.generate,
+        [desk.editor, desk.background, desk.added, *desk.sampling, *desk.light, *desk.prompts],
+        outcome,
+        show_progress="hidden",
+        api_name="generate",
+    )
+
+
+def serve(blocks: gr.Blocks, port: int | None, *, wait: bool = True) -> str:
+    """Serve the page on this computer alone; its address. Port None takes a free one."""
+    _, address, _ = blocks.launch(
+        server_name="127.0.0.1",
+        server_port=port,
+        inbrowser=False,
+        share=False,
+        prevent_thread_lock=not wait,
+        css=CSS,
+        footer_links=[],
+        quiet=True,
+    )
+    return address
+
+
+def _example_buttons() -> list[gr.Button]:
+    """One button per example."""
+    with gr.Row():
+        gr.Markdown("Examples", container=False)
+        return [
+            gr.Button(path.stem.replace("_", " ").capitalize(), size="sm", min_width=80)
+            for path in EXAMPLES
+        ]
+
+
+def main() -> None:
+    """Read the arguments, load the model, open the page."""
+    arguments = _arguments()
+    config = read_config(arguments.model)
+    model = load_model(config, arguments.weights_folder)
+    print(f"the studio is open at http://127.0.0.1:{arguments.port} (Ctrl+C closes it)")
+    serve(page(model, config), arguments.port)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", type=Path, default=Path("models/layers_tiny.yaml"))
+    parser.add_argument("--weights-folder", type=Path, default=Path("models"))
+    parser.add_argument("--port", type=int, default=7860)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ConfigError, WeightsError, OSError) as error:
+        sys.exit(f"error: {error}")
