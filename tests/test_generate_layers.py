@@ -1,7 +1,8 @@
-"""The door `generate_layers.py`: whole runs, and one clear line for each thing that can be wrong."""
+"""The door `generate_layers.py`: whole runs, and one clear line for whatever can be wrong."""
 
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -102,9 +103,8 @@ def test_a_wrong_brief_is_one_line(case: str, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnot really")
     OmegaConf.save(OmegaConf.create(brief), tmp_path / "brief.yaml")
     tiny = config(Layout.stacked)
-    with pytest.raises(ValueError, match=".") as error:
+    with pytest.raises(ValueError, match=re.escape(said)) as error:
         follow(tmp_path / "brief.yaml", tiny)
-    assert said in str(error.value)
     assert "\n" not in str(error.value)
 
 
