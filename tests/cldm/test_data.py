@@ -43,7 +43,7 @@ def test_opaque_layers_are_backdrops(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [64, 160])
 def test_a_cut_out_fills_its_canvas_and_is_not_cut(size: int) -> None:
-    disc = np.zeros((90, 90, 4), np.uint8)
+    disc = np.zeros((91, 91, 4), np.uint8)
     cv2.circle(disc, (45, 45), 44, (200, 100, 50, 255), -1, cv2.LINE_AA)
     layer, chance = stored(tensor_of(disc), "disc"), random()
     for _ in range(20):
