@@ -62,7 +62,7 @@ def test_stages_are_fitted_one_after_the_other(
     load_weights(build_autoencoder(tiny_config), written)
     assert [path.name for path in (folder / "autoencoder" / "pictures").iterdir()] == ["000002.png"]
 
-    run = replace(run, stage=Stage.layers, precision="bf16-mixed")
+    run = replace(run, stage=Stage.layers, precision="bf16-mixed", picture_every=4)
     prepared = prepare_layers(planned(tiny_config, 2), run)
     losses = steps_counted(prepared, monkeypatch)
     fit(prepared, run)
@@ -75,8 +75,7 @@ def test_stages_are_fitted_one_after_the_other(
     assert len(losses) == 2
     checkpoint = torch.load(folder / "layers" / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 4
-    drawn = sorted(path.name for path in (folder / "layers" / "pictures").iterdir())
-    assert drawn == ["000002.png", "000004.png"]
+    assert [path.name for path in (folder / "layers" / "pictures").iterdir()] == ["000004.png"]
     model = build_model(tiny_config)
     load_weights(model, written)
     assert all(weight.isfinite().all() for weight in model.parameters())
