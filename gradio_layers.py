@@ -19,6 +19,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import gradio as gr
+from gradio.events import Dependency
 
 from cldm.build import load_model
 from cldm.config import ConfigError, ModelConfig, read_config
@@ -39,6 +40,7 @@ CSS = """
 #picture img { width: 100%; height: 100%; object-fit: contain }
 """
 _CACHE_SECONDS = 3600
+_A_MOMENT = "() => new Promise(done => setTimeout(() => done([]), 100))"
 
 
 def page(model: LayerDiffusion, config: ModelConfig) -> gr.Blocks:
@@ -73,17 +75,18 @@ def _wire_example(button: gr.Button, opened: Callable[[], list[Any]], desk: Desk
 
 def _wire(studio: Studio, desk: Desk, start: gr.Button, outcome: list[gr.Component]) -> None:
     """Prompts follow the editor; Generate brings them up to date first."""
-    follow = partial(
-        gr.on,
-        fn=studio.follow_editor,
-        inputs=[desk.editor, desk.state, *desk.prompts],
-        outputs=[*desk.row_parts, *desk.prompts],
-        show_progress="hidden",
-        api_visibility="private",
-    )
-    # Told of a moved layer the editor still hands out the old order; one round trip later the new.
-    changed = desk.editor.change(None, trigger_mode="always_last", js="() => {}")
-    follow(changed.then)
+
+    def follow(happens: Callable[..., Dependency]) -> Dependency:
+        return happens(
+            studio.follow_editor,
+            [desk.editor, desk.state, *desk.prompts],
+            [*desk.row_parts, *desk.prompts],
+            show_progress="hidden",
+            api_visibility="private",
+        )
+
+    # When the editor tells of a moved layer it still hands out the old order; a moment later not.
+    follow(desk.editor.change(None, js=_A_MOMENT, trigger_mode="always_last").then)
     follow(start.click).success(
         studio.generate,
         [desk.editor, desk.background, desk.added, *desk.sampling, *desk.light, *desk.prompts],

@@ -133,14 +133,17 @@ class Studio:
         """Previews on the way, then picture, layers and files; names are those of diffusers."""
         masks = self._masks(editor)
         self._require_complete(masks, background_prompt, layer_prompts)
-        light = LightBrief(azimuth=azimuth, elevation=elevation, softness=softness)
+        # Sliders hand out whole numbers as int.
+        light = LightBrief(
+            azimuth=float(azimuth), elevation=float(elevation), softness=float(softness)
+        )
         brief = Brief(
             prompt=added_prompt.strip(),
             seed=random.randrange(2**31) if seed is None or seed < 0 else int(seed),
             sampler=sampler,
             steps=int(num_inference_steps),
-            guidance_scale=guidance_scale,
-            control_strength=controlnet_conditioning_scale,
+            guidance_scale=float(guidance_scale),
+            control_strength=float(controlnet_conditioning_scale),
             order=order,
             light=light if light_given else None,
         )
@@ -183,7 +186,7 @@ class Studio:
     def _show_rows(self, rows: Rows) -> list[Any]:
         """The rows themselves, which are visible, and their thumbnails."""
         visible = [gr.update(visible=row < rows.shown) for row in range(self.num_rows)]
-        pictures = [thumbnail(mask, row) for row, mask in enumerate(rows.masks)]
+        pictures = [thumbnail(mask) for mask in rows.masks]
         return [rows, *visible, *pictures]
 
 

@@ -71,13 +71,11 @@ def colour(row: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def thumbnail(mask: Mask | None, row: int) -> Image.Image | None:
-    """A small picture of a mask."""
+def thumbnail(mask: Mask | None) -> Image.Image | None:
+    """A small silhouette of a mask: in the editor, colours are the painter's affair."""
     if mask is None:
         return None
-    ground = Image.new("RGBA", mask.shape[::-1], "white")
-    ground.alpha_composite(Image.fromarray(coloured(mask, row)))
-    return ground.resize((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE)).convert("RGB")
+    return Image.fromarray(~mask).convert("L").resize((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
 
 
 def _overlapping(rows: Rows, masks: Sequence[Mask]) -> dict[int, int]:
