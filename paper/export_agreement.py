@@ -30,24 +30,33 @@ EDGES = {"hard_edges": 0.0, "soft_edges": 4.0}
 
 def export_errors(document: Document, folder: Path) -> dict[str, float]:
     """The largest error of each reader in 1/255; `folder` receives the files."""
-    psd, ora, pngs = folder / "document.psd", folder / "document.ora", folder / "document"
-    write_psd(document, psd)
-    write_ora(document, ora)
-    write_png_folder(document, pngs)
-    truth = _picture(document)
-    readers: dict[str, Callable[[], Float[np.ndarray, "h w 4"]]] = {
-        "ours.psd": lambda: _picture(read_psd(psd)),
-        "ours.ora": lambda: _picture(read_ora(ora)),
-        "ours.png": lambda: _picture(read_png_folder(pngs)),
-        "psd_tools.psd": lambda: foreign_readers.psd_by_psd_tools(psd),
-        "pyora.ora": lambda: foreign_readers.ora_by_pyora(ora),
-    }
+    errors = library_errors(document, folder)
+    psd, ora = folder / "document.psd", folder / "document.ora"
+    readers: dict[str, Callable[[], Float[np.ndarray, "h w 4"]]] = {}
     if foreign_readers.GIMP:
         readers["gimp.psd"] = lambda: foreign_readers.by_gimp(psd)
     if foreign_readers.KRITA:
         readers["krita.psd"] = lambda: foreign_readers.by_krita(psd)
         readers["krita.ora"] = lambda: foreign_readers.by_krita(ora)
-    return {name: float(np.abs(read() - truth).max()) for name, read in readers.items()}
+    truth = _picture(document)
+    return errors | {name: float(np.abs(read() - truth).max()) for name, read in readers.items()}
+
+
+def library_errors(document: Document, folder: Path) -> dict[str, float]:
+    """The same for the readers that are Python libraries, ours among them."""
+    psd, ora, pngs = folder / "document.psd", folder / "document.ora", folder / "document"
+    write_psd(document, psd)
+    write_ora(document, ora)
+    write_png_folder(document, pngs)
+    truth = _picture(document)
+    pictures = {
+        "ours.psd": _picture(read_psd(psd)),
+        "ours.ora": _picture(read_ora(ora)),
+        "ours.png": _picture(read_png_folder(pngs)),
+        "psd_tools.psd": foreign_readers.psd_by_psd_tools(psd),
+        "pyora.ora": foreign_readers.ora_by_pyora(ora),
+    }
+    return {name: float(np.abs(found - truth).max()) for name, found in pictures.items()}
 
 
 def _picture(document: Document) -> Float[np.ndarray, "h w 4"]:

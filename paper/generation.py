@@ -25,7 +25,7 @@ from ldm.compositing import mask_frames, place_masks, stack
 from ldm.document import Document
 from ldm.metrics import leakage, missing, psnr, soft_iou
 from ldm.values import Frames, Layers, Masks
-from paper.export_agreement import export_errors
+from paper.export_agreement import library_errors
 from paper.result import Figure, interval, spread, write_result
 
 RESULT = Path(__file__).parent / "results" / "generation.json"
@@ -143,7 +143,7 @@ def main() -> None:
             found[name] += values
         if seed < 2 * BATCH:
             with tempfile.TemporaryDirectory() as folder:
-                errors = export_errors(document_of(model, layers), Path(folder))
+                errors = library_errors(document_of(model, layers), Path(folder))
             print({name: round(error, 2) for name, error in errors.items()})
             exported += [errors[name] for name in ("ours.psd", "pyora.ora", "psd_tools.psd")]
     figures: dict[str, Figure] = {name: interval(v, "share") for name, v in found.items()}
