@@ -96,14 +96,17 @@ def _wire(studio: Studio, desk: Desk, start: gr.Button, outcome: list[gr.Compone
     )
 
 
-def serve(blocks: gr.Blocks, port: int | None, *, wait: bool = True) -> str:
-    """Serve the page on this computer alone; its address. Port None takes a free one."""
+def serve(blocks: gr.Blocks, port: int | None) -> str:
+    """Begin to serve the page, on this computer alone; its address. Port None takes a free one.
+
+    Raises OSError when the port is taken.
+    """
     _, address, _ = blocks.launch(
         server_name="127.0.0.1",
         server_port=port,
         inbrowser=False,
         share=False,
-        prevent_thread_lock=not wait,
+        prevent_thread_lock=True,
         css=CSS,
         footer_links=[],
         quiet=True,
@@ -126,8 +129,13 @@ def main() -> None:
     arguments = _arguments()
     config = read_config(arguments.model)
     model = load_model(config, arguments.weights_folder)
-    print(f"the studio is open at http://127.0.0.1:{arguments.port} (Ctrl+C closes it)")
-    serve(page(model, config), arguments.port)
+    blocks = page(model, config)
+    try:
+        address = serve(blocks, arguments.port)
+    except OSError:
+        sys.exit(f"error: port {arguments.port} is taken; name another one with --port")
+    print(f"the studio is open at {address} (Ctrl+C closes it)", flush=True)
+    blocks.block_thread()
 
 
 def _arguments() -> argparse.Namespace:
@@ -141,5 +149,5 @@ def _arguments() -> argparse.Namespace:
 if __name__ == "__main__":
     try:
         main()
-    except (ConfigError, WeightsError, OSError) as error:
+    except (ConfigError, WeightsError) as error:
         sys.exit(f"error: {error}")

@@ -1,6 +1,9 @@
 """The studio: prompts follow their masks, mistakes are told in a line, a browser gets its PSD."""
 
+import asyncio
+import gc
 import shutil
+import warnings
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -139,8 +142,14 @@ def test_examples_open(tiny_model: LayerDiffusion, config: ModelConfig) -> None:
 def address(tiny_model: LayerDiffusion, config: ModelConfig) -> Iterator[str]:
     """The page, served for one test."""
     blocks = page(tiny_model, config)
-    yield serve(blocks, None, wait=False)
+    yield serve(blocks, None)
     blocks.close(verbose=False)
+    # Gradio makes event loops for its locks and never closes them: gone here, not in another test.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        asyncio.set_event_loop(None)
+        del blocks
+        gc.collect()
 
 
 @pytest.mark.browser
