@@ -245,7 +245,7 @@ def _opened(path: Path, name: str, mode: str, size: tuple[int, int]) -> np.ndarr
         with Image.open(path) as picture:
             picture.load()
             found = (picture.height, picture.width)
-            pixels = np.asarray(picture.convert(mode))
+            pixels = np.array(picture.convert(mode))
     except FileNotFoundError as error:
         raise BriefError(f"{name}: {path} does not exist") from error
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:

@@ -23,9 +23,6 @@ from gradio_layers import EXAMPLES, page, serve  # isort: skip
 import gradio as gr  # isort: skip
 from studio import Studio  # isort: skip
 
-# Masks read from files are views of Pillow's memory, which torch only ever reads.
-pytestmark = pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
-
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run"
