@@ -13,11 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from cldm.condition import Condition
+from cldm.condition import Condition, frames_of
 from cldm.config import ModelConfig, one_line
 from cldm.model import Order, Sampling, Task
 from cldm.relation.guides import LightHint, unknown_hint
-from ldm.compositing import mask_frames
 from ldm.sampler import Sampler
 from ldm.text import Tokenizer
 from ldm.values import Layers, Light, Masks
@@ -138,7 +137,7 @@ def task_of(brief: Brief, config: ModelConfig, tokenizer: Tokenizer, folder: Pat
     masks = Masks(area=torch.stack(areas)[None], present=present)
     words = [", ".join(filter(None, [layer.prompt, brief.prompt])) for layer in brief.layers]
     condition = Condition(
-        tokens=tokenizer(words)[None], masks=masks, frames=mask_frames(masks, config.margin)
+        tokens=tokenizer(words)[None], masks=masks, frames=frames_of(masks, config)
     )
     redraw = torch.tensor([[layer.picture is None for layer in brief.layers]])
     return Task(

@@ -9,7 +9,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
-from torch.utils.data import IterableDataset, default_collate
+from torch.utils.data import IterableDataset
 from torchvision.utils import make_grid, save_image
 
 
@@ -17,7 +17,7 @@ class EMA(Callback):
     """Exponential moving average of the trainable weights (frozen ones are not kept twice).
 
     The average runs over about `1 / (1 - decay)` steps, fewer at the beginning. It is saved with
-    the checkpoint; `averaged` swaps it in.
+    the checkpoint; `swap` puts it in place.
     """
 
     def __init__(self, decay: float) -> None:
@@ -146,6 +146,3 @@ class Fixed(IterableDataset[Any]):
 
     def __iter__(self) -> Any:
         return iter(self.batches)
-
-
-__all__ = ["EMA", "Fixed", "Illustrated", "Pictures", "default_collate", "trainable"]

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ldm.compositing import crop_masks, visibility
+from cldm.config import Layout, ModelConfig
+from ldm.compositing import crop_masks, mask_frames, visibility, whole_frames
 from ldm.values import Frames, Masks, TensorValue
 
 HINT_CHANNELS = 5
@@ -31,6 +32,13 @@ class Condition(TensorValue):
     def empty(self, empty: Int[Tensor, " l"]) -> "Condition":
         """The same masks without any words: what guidance leads away from."""
         return self.dropped(torch.zeros_like(self.masks.present), empty)
+
+
+def frames_of(masks: Masks, config: ModelConfig) -> Frames:
+    """The frames in which a model draws masks: around each, or all the whole picture."""
+    if config.framed and config.unet.layout is Layout.stacked:
+        return mask_frames(masks, config.margin)
+    return whole_frames(*masks.present.shape).to(masks.area.device)
 
 
 def hint(condition: Condition, canvas: int) -> Float[Tensor, "b n 5 {canvas} {canvas}"]:

@@ -109,7 +109,10 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A whole model: sizes in pixels, `margin` of a frame around its mask in shares of its side."""
+    """A whole model: sizes in pixels, `margin` of a frame around its mask in shares of its side.
+
+    Without `framed`, and in the packed layout always, every slot's frame is the whole picture.
+    """
 
     canvas: int = 512
     picture: int = 512

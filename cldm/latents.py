@@ -1,6 +1,5 @@
 """Canvases encoded once: layered diffusion learns from cached latents."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from tqdm import tqdm
 
 from cldm.data import Assets, Canvas, backdrop_canvas, cutout_canvas, tensor_of
 from ldm.autoencoder import Autoencoder
+from ldm.export.draft import draft
 from ldm.text import Tokenizer
 from ldm.values import TensorValue
 
@@ -83,9 +83,8 @@ def _write(path: Path, encoded: dict[str, CanvasLatents]) -> None:
         tensors[f"{name}.latents"] = part.latents.half().contiguous()
         tensors[f"{name}.alpha"] = part.alpha.contiguous()
         tensors[f"{name}.tokens"] = part.tokens.int()
-    temporary = path.with_suffix(".part")
-    save_file(tensors, temporary)
-    os.replace(temporary, path)
+    with draft(path) as temporary:
+        save_file(tensors, temporary)
 
 
 @torch.no_grad()

@@ -65,6 +65,8 @@ class Autoencoder(nn.Module):
             self.linear.append(nn.Conv2d(4, latent_channels, **square))
             self.linear.append(nn.ConvTranspose2d(latent_channels, 4, **square))
             self.network.encoder, self.network.quant_conv = nn.Identity(), nn.Identity()
+            # Whatever weights come to lie there: latents stay what layered diffusion learned from.
+            self.linear[0].requires_grad_(False)
         self.shift = nn.Buffer(torch.zeros(latent_channels))
         self.scale = nn.Buffer(torch.ones(latent_channels))
         self.spread = nn.Buffer(torch.ones(latent_channels))
@@ -138,7 +140,6 @@ class Autoencoder(nn.Module):
         linear_out.weight.copy_((components * scale).reshape(linear_out.weight.shape))
         # A transposed convolution has one bias for each channel: the mean square is nearly flat.
         linear_out.bias.copy_(centre.reshape(4, -1).mean(dim=1))
-        linear_in.requires_grad_(False)
         nn.init.zeros_(self.network.decoder.conv_out.weight)
         nn.init.zeros_(self.network.decoder.conv_out.bias)
         self.calibrate(canvases)

@@ -15,7 +15,15 @@ from diffusers import (
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ldm.denoiser import BETA_END, BETA_SCHEDULE, BETA_START, NUM_TRAINING_STEPS, Denoiser, per_slot
+from ldm.denoiser import (
+    BETA_END,
+    BETA_SCHEDULE,
+    BETA_START,
+    NUM_TRAINING_STEPS,
+    Denoiser,
+    NoiseSchedule,
+    per_slot,
+)
 
 Scheduler = (
     DDIMScheduler
@@ -36,45 +44,23 @@ class Sampler(Enum):
     def scheduler(self) -> Scheduler:
         """A fresh scheduler (it holds state) over Stable Diffusion's noise levels."""
         # All of them take velocities, so that one conversion from clean latents serves all.
+        common: dict[str, Any] = {
+            "num_train_timesteps": NUM_TRAINING_STEPS,
+            "beta_start": BETA_START,
+            "beta_end": BETA_END,
+            "beta_schedule": BETA_SCHEDULE,
+            "prediction_type": "v_prediction",
+            "timestep_spacing": "trailing",
+        }
         match self:
             case Sampler.DDIM:
-                return DDIMScheduler(
-                    num_train_timesteps=NUM_TRAINING_STEPS,
-                    beta_start=BETA_START,
-                    beta_end=BETA_END,
-                    beta_schedule=BETA_SCHEDULE,
-                    prediction_type="v_prediction",
-                    clip_sample=False,
-                    set_alpha_to_one=False,
-                    timestep_spacing="trailing",
-                )
+                return DDIMScheduler(**common, clip_sample=False, set_alpha_to_one=False)
             case Sampler.DPM:
-                return DPMSolverMultistepScheduler(
-                    num_train_timesteps=NUM_TRAINING_STEPS,
-                    beta_start=BETA_START,
-                    beta_end=BETA_END,
-                    beta_schedule=BETA_SCHEDULE,
-                    prediction_type="v_prediction",
-                    timestep_spacing="trailing",
-                )
+                return DPMSolverMultistepScheduler(**common)
             case Sampler.UNIPC:
-                return UniPCMultistepScheduler(
-                    num_train_timesteps=NUM_TRAINING_STEPS,
-                    beta_start=BETA_START,
-                    beta_end=BETA_END,
-                    beta_schedule=BETA_SCHEDULE,
-                    prediction_type="v_prediction",
-                    timestep_spacing="trailing",
-                )
+                return UniPCMultistepScheduler(**common)
             case Sampler.EULER_A:
-                return EulerAncestralDiscreteScheduler(
-                    num_train_timesteps=NUM_TRAINING_STEPS,
-                    beta_start=BETA_START,
-                    beta_end=BETA_END,
-                    beta_schedule=BETA_SCHEDULE,
-                    prediction_type="v_prediction",
-                    timestep_spacing="trailing",
-                )
+                return EulerAncestralDiscreteScheduler(**common)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,26 +88,17 @@ def sample(
     # Diffusers says that timesteps are whole numbers, but gives and takes tensors.
     scheduler = cast(Any, sampler.scheduler())
     scheduler.set_timesteps(num_steps)
+    schedule = NoiseSchedule()
     drawn = free[:, :, None, None, None]
     noise = torch.randn(kept.shape, generator=generator, dtype=kept.dtype)
     noisy = noise * scheduler.init_noise_sigma
     for step, timestep in enumerate(scheduler.timesteps):
         scaled = torch.where(drawn, scheduler.scale_model_input(noisy, timestep), kept)
-        sigma = _sigma(scheduler, timestep) * free
+        sigma = schedule.sigma(torch.as_tensor(timestep, dtype=torch.float32)) * free
         clean = torch.where(drawn, denoiser(scaled, sigma), kept)
         velocity = _velocity(scaled, clean, sigma)
         noisy = _stepped(scheduler, velocity, timestep, noisy, generator)
         yield Preview(latents=clean, step=step + 1, num_steps=num_steps)
-
-
-def _sigma(scheduler: Any, timestep: Tensor) -> Tensor:
-    """Ratio of noise to signal at a scheduler's timestep, between whole ones by its logarithm."""
-    kept = scheduler.alphas_cumprod.double()
-    levels = (0.5 * ((1 - kept) / kept).log()).float()
-    position = torch.as_tensor(timestep, dtype=torch.float32)
-    low = position.floor().clamp(0, len(levels) - 1).long()
-    high = (low + 1).clamp(max=len(levels) - 1)
-    return torch.lerp(levels[low], levels[high], position - low).exp()
 
 
 def _velocity(noisy: Tensor, clean: Tensor, sigma: Tensor) -> Tensor:

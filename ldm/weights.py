@@ -1,12 +1,13 @@
 """Weights in and out: safetensors of ours, and tables from diffusers' key names to ours."""
 
-import os
 import re
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from ldm.export.draft import draft
 
 
 class WeightsError(ValueError):
@@ -41,13 +42,9 @@ def load_weights(module: nn.Module, path: Path) -> None:
 def save_weights(module: nn.Module, path: Path) -> None:
     """Write a module's weights in half precision; the file is replaced whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
     half = {name: _halved(tensor) for name, tensor in module.state_dict().items()}
-    try:
+    with draft(path) as temporary:
         save_file(half, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _halved(tensor: Tensor) -> Tensor:

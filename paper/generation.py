@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from annotator.scenes.dataset import AnalyticScenes, read_backdrops, read_cutouts
 from cldm.build import load_model
-from cldm.condition import Condition
+from cldm.condition import Condition, frames_of
 from cldm.config import ModelConfig, read_config
 from cldm.data import Assets, CanvasDataset, backdrop_canvas, cutout_canvas, read_assets
 from cldm.examples import random_frames
@@ -21,7 +21,7 @@ from cldm.model import LayerDiffusion, Sampling
 from cldm.relation.effects import effects_document
 from cldm.relation.guides import unknown_hint
 from cldm.training.relation import shown
-from ldm.compositing import mask_frames, place_masks, stack
+from ldm.compositing import place_masks, stack
 from ldm.document import Document
 from ldm.metrics import leakage, missing, psnr, soft_iou
 from ldm.values import Frames, Layers, Masks
@@ -53,7 +53,7 @@ def condition_of(
     return Condition(
         tokens=model.tokenizer(prompts)[None],
         masks=masks,
-        frames=mask_frames(masks, config.margin),
+        frames=frames_of(masks, config),
     )
 
 

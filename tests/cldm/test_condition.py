@@ -5,8 +5,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from cldm.condition import Condition, hint, palette
-from ldm.compositing import crop_masks, whole_frames
+from cldm.condition import Condition, frames_of, hint, palette
+from cldm.config import ModelConfig
+from ldm.compositing import crop_masks, mask_frames, whole_frames
 from ldm.values import Frames, Masks
 
 EMPTY = torch.tensor([49406, 49407, 0, 0, 0, 0, 0, 0])
@@ -72,3 +73,13 @@ def test_an_absent_slot_leaves_no_trace(condition: Condition) -> None:
 def test_slots_have_colours_of_their_own() -> None:
     assert len({tuple(colour) for colour in palette(8).tolist()}) == 8
     assert torch.equal(palette(11)[8:], palette(3))
+
+
+def test_only_stacked_slots_have_frames_of_their_own(
+    condition: Condition, tiny_config: ModelConfig, packed_config: ModelConfig
+) -> None:
+    around = mask_frames(condition.masks, tiny_config.margin)
+    assert torch.equal(frames_of(condition.masks, tiny_config).box, around.box)
+    whole = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(2, 3, 4)
+    for config in (packed_config, replace(tiny_config, framed=False)):
+        assert torch.equal(frames_of(condition.masks, config).box, whole)

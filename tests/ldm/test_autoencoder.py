@@ -127,3 +127,14 @@ def test_linear_latents_are_principal_components() -> None:
     lost = spreads[4:].square().sum() / flat.numel() + uneven.mean()
     assert float((found - (rgba * 2 - 1)).square().mean()) <= float(lost) * 1.001 + 1e-6
     assert not any(weight.requires_grad for weight in network.linear[0].parameters())
+
+
+def test_a_linear_encoder_never_learns_whatever_weights_it_was_given() -> None:
+    given = Autoencoder(**SIZES, num_groups=4, patch=2, linear=True)
+    given.load_state_dict(autoencoder(patch=2, linear=True).state_dict())
+    rgba = photographs()
+    mean, _ = given.posterior(rgba)
+    assert not mean.requires_grad
+    given.reconstruct(mean).sum().backward()
+    assert given.linear[0].weight.grad is None
+    assert given.linear[1].weight.grad is not None
