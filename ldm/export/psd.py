@@ -4,12 +4,14 @@ Groups are pass-through; sheets are pixel layers cropped to their content, blend
 multiply or linear dodge, clipped by Photoshop's flag. The merged preview, which file browsers show,
 is `flatten`'s picture.
 
-Where a sheet with soft edges has light clipped to it, programs differ. GIMP mixes as `flatten`
-does; psd-tools' renderer lets the white or black of the light show through half transparent edges;
-Krita, which has no clipping in pass-through groups, lights what lies below as well (give it ORA).
+A sheet that has light clipped to it holds its alpha as layer mask over opaque pixels: then every
+renderer lights the colour first and cuts the edge afterwards, where psd-tools' own would otherwise
+let the white or black of the light show through half transparent edges. Krita, which has no
+clipping in pass-through groups, lights what lies below as well (give it ORA).
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -18,7 +20,7 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 from psd_tools import PSDImage
-from psd_tools.api.layers import Group, GroupMixin, Layer
+from psd_tools.api.layers import Group, GroupMixin, Layer, PixelLayer
 from psd_tools.constants import BlendMode, ColorMode
 
 from ldm.document import Blend, Document, Sheet, flatten
@@ -43,11 +45,15 @@ def write_psd(document: Document, path: Path) -> None:
     require_exportable(document)
     preview = _preview(document)
     psd = PSDImage.new(preview.mode, preview.size)
-    pairs = zip(document.sheets, cropped(document), strict=True)
-    for group, members in groupby(pairs, key=lambda pair: pair[0].group):
+    lit = [sheet.clipped for sheet in document.sheets[1:]] + [False]
+    entries = zip(document.sheets, cropped(document), lit, strict=True)
+    for group, members in groupby(entries, key=lambda entry: entry[0].group):
         parent = _group(psd, group) if group else psd
-        for sheet, bitmap in members:
-            _add(parent, sheet, bitmap)
+        for sheet, bitmap, has_light in members:
+            if has_light and not sheet.clipped:
+                _added(parent, sheet, _opaque(bitmap)).create_mask(_alpha(bitmap))
+            else:
+                _added(parent, sheet, bitmap)
     with draft(path) as temporary:
         _save(psd, preview, temporary)
 
@@ -57,7 +63,8 @@ def read_psd(path: Path) -> Document:
 
     Nested groups become one, named by the whole way to it. Raises `OSError` when there is no such
     file, `ValueError` for a broken file and for what a document cannot hold: layers that are not
-    pixels, other blend modes, masks, layer styles, groups that are not pass-through.
+    pixels, other blend modes, vector masks, masks of groups, layer styles, groups that are not
+    pass-through.
     """
     psd = _opened(path)
     if psd.color_mode is not ColorMode.RGB:
@@ -92,7 +99,7 @@ def _group(psd: PSDImage, name: str) -> Group:
     return group
 
 
-def _add(parent: GroupMixin, sheet: Sheet, bitmap: Bitmap) -> None:
+def _added(parent: GroupMixin, sheet: Sheet, bitmap: Bitmap) -> PixelLayer:
     layer = parent.create_pixel_layer_from_array(
         bitmap.pixels,
         top=bitmap.top,
@@ -103,6 +110,17 @@ def _add(parent: GroupMixin, sheet: Sheet, bitmap: Bitmap) -> None:
     layer.name = sheet.name[:_LONGEST_NAME]
     layer.clipping = sheet.clipped
     layer.visible = sheet.visible
+    return layer
+
+
+def _opaque(bitmap: Bitmap) -> Bitmap:
+    pixels = bitmap.pixels.copy()
+    pixels[:, :, 3] = 255
+    return replace(bitmap, pixels=pixels)
+
+
+def _alpha(bitmap: Bitmap) -> Image.Image:
+    return Image.fromarray(bitmap.pixels[:, :, 3])
 
 
 def _save(psd: PSDImage, preview: Image.Image, path: Path) -> None:
@@ -152,18 +170,23 @@ def _sheet(layer: Layer, group: str, size: tuple[int, int]) -> Sheet:
 
 
 def _pixels(layer: Layer) -> UInt8[np.ndarray, "h w 4"]:
-    """The pixels of a layer; one without any gives a transparent pixel."""
+    """The pixels of a layer, its mask in their alpha; one without any gives a transparent pixel."""
     values = layer.numpy() if layer.width and layer.height else None
     if values is None:
         return np.zeros((1, 1, 4), dtype=np.uint8)
     levels = (values * 255).round().astype(np.uint8)
     if levels.shape[2] == 3:
         levels = np.concatenate([levels, np.full_like(levels[:, :, :1], 255)], axis=2)
+    mask = layer.mask.topil(layer_sized=True) if layer.mask else None
+    if mask is not None:
+        alpha = levels[:, :, 3:] * (np.asarray(mask)[:, :, None] / 255)
+        levels = np.concatenate([levels[:, :, :3], alpha.round().astype(np.uint8)], axis=2)
     return levels
 
 
 def _require_pass_through(group: Group) -> None:
     _require_plain(group)
+    _require(group, "mask", group.has_mask(), [False])
     _require(group, "blend mode", group.blend_mode.name, ["PASS_THROUGH"])
     _require(group, "opacity", group.opacity, [255])
 
@@ -171,11 +194,14 @@ def _require_pass_through(group: Group) -> None:
 def _require_pixels(layer: Layer) -> None:
     _require_plain(layer)
     _require(layer, "kind", layer.kind, ["pixel"])
+    if layer.mask:
+        plain = layer.mask.parameters is None and not layer.mask.disabled
+        _require(layer, "mask", "plain" if plain else "disabled, feathered or thinned", ["plain"])
     _require(layer, "blend mode", layer.blend_mode.name, [mode.name for mode in _BLENDS])
 
 
 def _require_plain(layer: Layer) -> None:
-    _require(layer, "mask", layer.has_mask() or layer.has_vector_mask(), [False])
+    _require(layer, "vector mask", layer.has_vector_mask(), [False])
     _require(layer, "style", layer.has_effects(), [False])
     _require(layer, "fill opacity", layer.fill_opacity, [255])
 

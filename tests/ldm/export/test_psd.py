@@ -53,9 +53,9 @@ def test_eight_bits_survive_unchanged(tmp_path: Path) -> None:
         assert replace(sheet, rgba=other.rgba) == other
 
 
-def test_psd_tools_sees_the_same_picture(tmp_path: Path) -> None:
-    """With hard edges: at soft ones psd-tools lets clipped effect sheets shine through."""
-    document = example_document(2, SIZE, 0.0)
+@pytest.mark.parametrize("edge", [0.0, 4.0])
+def test_psd_tools_sees_the_same_picture(tmp_path: Path, edge: float) -> None:
+    document = example_document(2, SIZE, edge)
     write_psd(document, tmp_path / "a.psd")
     difference = psd_by_psd_tools(tmp_path / "a.psd") - picture(document)
     assert np.abs(difference).max() <= FOREIGN_LEVELS
@@ -139,10 +139,32 @@ def test_what_a_document_cannot_hold_is_refused(tmp_path: Path) -> None:
     psd[1].blend_mode = BlendMode.PASS_THROUGH
     psd[1][0].blend_mode = BlendMode.SOFT_LIGHT
     psd.save(tmp_path / "soft_light.psd")
+    psd[1][0].blend_mode = BlendMode.NORMAL
+    psd[1].create_mask(Image.new("L", (4, 4), 128), top=0, left=0)
+    psd.save(tmp_path / "masked.psd")
+    with pytest.raises(ValueError, match="mask: found True, expected False"):
+        read_psd(tmp_path / "masked.psd")
     with pytest.raises(ValueError, match="blend mode: found NORMAL, expected PASS_THROUGH"):
         read_psd(tmp_path / "isolated.psd")
     with pytest.raises(ValueError, match="found SOFT_LIGHT, expected NORMAL or MULTIPLY"):
         read_psd(tmp_path / "soft_light.psd")
+
+
+def test_a_layer_mask_is_read_into_alpha(tmp_path: Path) -> None:
+    """Whatever its place: beyond the mask's own box its background colour holds."""
+    psd = PSDImage.new("RGB", (8, 6))
+    pixels = np.full((4, 6, 4), 200, dtype=np.uint8)
+    layer = psd.create_pixel_layer_from_array(pixels, top=1, left=1)
+    layer.create_mask(Image.new("L", (3, 8), 128), top=-1, left=3)
+    psd.save(tmp_path / "a.psd")
+    expected = torch.zeros(6, 8)
+    expected[1:5, 3:6] = round(200 * 128 / 255) / 255
+    alpha = read_psd(tmp_path / "a.psd").sheets[0].rgba[0, 3]
+    torch.testing.assert_close(alpha, expected, atol=1e-6, rtol=0)
+    layer.mask.disabled = True
+    psd.save(tmp_path / "b.psd")
+    with pytest.raises(ValueError, match="mask: found disabled"):
+        read_psd(tmp_path / "b.psd")
 
 
 @pytest.mark.parametrize("length", [0, 10, 1000])
