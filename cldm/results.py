@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cldm.brief import Brief, BriefError
 from cldm.relation.effects import effects_document
@@ -33,11 +34,18 @@ class Results:
 
 
 def require_writable(out: Path) -> None:
-    """Raise BriefError when `out` holds something that is not ours to replace, or is no folder."""
+    """Raise BriefError when `out` holds something that is not ours to replace, is no folder, or
+    lies where nothing can be written."""
     if out.exists() and not out.is_dir():
         raise BriefError(f"output {out}: found a file, expected a folder")
     if out.exists() and any(out.iterdir()) and not (out / _COMPOSITE).exists():
         raise BriefError(f"output {out}: holds other files, expected a new or an empty folder")
+    nearest = next(folder for folder in out.absolute().parents if folder.exists())
+    try:
+        # Tried, not asked: permissions say nothing of read-only and virtual file systems.
+        TemporaryDirectory(dir=nearest).cleanup()
+    except OSError as error:
+        raise BriefError(f"output {out}: {nearest} cannot be written ({error.strerror})") from error
 
 
 def write_results(results: Results, brief: Brief, out: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -44,12 +45,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "tiny.yaml"
 
 
-def run(model: Path, folder: Path, brief: object, *words: str) -> subprocess.CompletedProcess[str]:
-    """The door on a brief, writing to `folder/out`."""
+def run(
+    model: Path, folder: Path, brief: object, *, out: str = "out", under: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """The door on a brief, writing to `folder/out`; `under` is a command that runs it."""
     OmegaConf.save(OmegaConf.create(brief), folder / "brief.yaml")
     command = [sys.executable, str(ROOT / "generate_layers.py"), str(folder / "brief.yaml")]
     return subprocess.run(
-        [*command, str(folder / "out"), "--model", str(model), *words],
+        [*under, *command, str(folder / out), "--model", str(model)],
         capture_output=True,
         text=True,
         check=False,
@@ -137,6 +140,26 @@ def test_wrong_surroundings_are_one_line_and_nothing_is_written(
     assert done.returncode == 1
     assert "holds other files" in done.stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["letter.txt"]
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_drawing(
+    model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    refused(run(model, tmp_path, BRIEF, out="file/out"), "cannot be written", tmp_path)
+    assert (tmp_path / "file").read_text() == "mine"
+    refused(run(model, tmp_path, BRIEF, out="/proc/out"), "/proc cannot be written", tmp_path)
+
+
+def test_a_disk_that_fills_while_writing_leaves_nothing(model: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the end of a disk: the same error of writing."""
+    small = ["sh", "-c", 'ulimit -f 16; exec "$@"', "sh"]
+    done = run(model, tmp_path, BRIEF, under=small)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert "File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"brief.yaml"}
 
 
 def refused(done: subprocess.CompletedProcess[str], said: str, folder: Path) -> None:
