@@ -40,6 +40,7 @@ def fit(prepared: Prepared, run: RunConfig) -> Path:
                 dirpath=folder,
                 save_last=True,
                 save_top_k=0,
+                enable_version_counter=False,
                 train_time_interval=timedelta(minutes=run.checkpoint_minutes),
             ),
         ],
