@@ -41,8 +41,9 @@ check: $(READY) ## style, types and floors (under a minute)
 test: $(READY) ## all tests
 	$(BIN)/python -m pytest
 
-eval: $(READY) ## measure the shipped weights on 64 briefs -> paper/results/generation.json
+eval: $(READY) ## measure the shipped weights on 64 briefs -> paper/results, README
 	$(BIN)/python -m paper.generation
+	$(BIN)/python -m paper.tables
 
 clean: ## remove the environment and what was written
 	rm -rf .venv out

@@ -73,7 +73,7 @@ class Brief:
     seed: int = 0
     sampler: str = Sampler.DPM.value
     steps: int = 20
-    guidance_scale: float = 3.0
+    guidance_scale: float = 1.5
     control_strength: float = 1.0
     order: str = Order.JOINT.value
     light: LightBrief | None = None

@@ -89,4 +89,4 @@ def _widths(config: ModelConfig) -> tuple[Widths, int]:
 def _layout(config: ModelConfig) -> Layout:
     if config.unet.layout is LayoutName.packed:
         return PackedLayout(config.unet.channels[0], config.text.width, config.max_slots)
-    return StackedLayout(config.unet.channels[0])
+    return StackedLayout(config.unet.channels[0], config.text.width)

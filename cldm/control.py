@@ -66,7 +66,7 @@ class ControlNet(nn.Module):
         prompts: Prompts,
     ) -> Taps:
         """Additions to each of the U-Net's taps and, last, to its middle."""
-        time = self.layout.embed(timestep, prompts.present)
+        time = self.layout.embed(timestep, prompts)
         context, stack = self.layout.context(prompts), self.layout.stack(prompts)
         folded = self.layout.fold(latents, prompts.present)
         taps = self.encoder(folded, encoded_hint, time, context, stack)

@@ -16,7 +16,7 @@ from ldm.compositing import crop, crop_masks, place
 from ldm.denoiser import GuidedDenoiser, NetworkDenoiser, NoiseSchedule, Prediction, linear_velocity
 from ldm.layout import Prompts
 from ldm.sampler import Preview, Sampler, sample
-from ldm.text import TextTower, Tokenizer
+from ldm.text import TextTower, Tokenizer, sense
 from ldm.unet import UNet
 from ldm.values import Effects, Layers, Masks
 
@@ -34,7 +34,7 @@ class Sampling:
 
     sampler: Sampler = Sampler.DPM
     num_steps: int = 20
-    guidance_scale: float = 3.0
+    guidance_scale: float = 1.5
     control_strength: float = 1.0
     order: Order = Order.JOINT
     seed: int = 0
@@ -92,8 +92,10 @@ class LayerDiffusion(nn.Module):
         """Words and masks as the networks read them."""
         area = condition.masks.area * condition.masks.present[:, :, None, None]
         cells = self.canvas // self.autoencoder.factor
+        text = self.text(condition.tokens)
         return Prompts(
-            text=self.text(condition.tokens),
+            text=text,
+            sense=sense(condition.tokens, text),
             area=crop_masks(area, condition.frames, (cells, cells)),
             frames=condition.frames,
             present=condition.masks.present,

@@ -16,21 +16,30 @@ from ldm.values import Frames, TensorValue
 class Prompts(TensorValue):
     """What each slot is asked for: text vectors, its mask on its canvas, its frame.
 
+    `sense` is the whole prompt in one vector.
+
     `present` says which slots exist at all.
     """
 
     text: Float[Tensor, "b n l d"]
+    sense: Float[Tensor, "b n d"]
     area: Float[Tensor, "b n h w"]
     frames: Frames
     present: Bool[Tensor, "b n"]
 
 
 class StackedLayout(nn.Module):
-    """Slots in the batch: any number, each with its own prompt, frame and noise level."""
+    """Slots in the batch: any number, each with its own prompt, frame and noise level.
 
-    def __init__(self, channels: int) -> None:
+    The prompt's sense steers every residual block beside the noise level (as class labels do in
+    Dhariwal & Nichol, "Diffusion Models Beat GANs on Image Synthesis", 2021): a network that learns
+    from nothing finds looks that way long before its attention reads words. Zero at birth.
+    """
+
+    def __init__(self, channels: int, text_width: int) -> None:
         super().__init__()
         self.time = TimeEmbedding(channels)
+        self.sense = zeroed(nn.Linear(text_width, 4 * channels))
 
     def fold(
         self, latents: Float[Tensor, "b n c y x"], present: Bool[Tensor, "b n"]
@@ -42,11 +51,9 @@ class StackedLayout(nn.Module):
         """Slots out of the batch."""
         return rearrange(folded, "(b n) c y x -> b n c y x", n=slots)
 
-    def embed(
-        self, timestep: Float[Tensor, "b n"], present: Bool[Tensor, "b n"]
-    ) -> Float[Tensor, "k t"]:
-        """Each slot's own noise level."""
-        return rearrange(self.time(timestep), "b n t -> (b n) t")
+    def embed(self, timestep: Float[Tensor, "b n"], prompts: Prompts) -> Float[Tensor, "k t"]:
+        """Each slot's own noise level and the sense of its prompt."""
+        return rearrange(self.time(timestep) + self.sense(prompts.sense), "b n t -> (b n) t")
 
     def context(self, prompts: Prompts) -> Context:
         """Each slot reads its own prompt, everywhere."""
@@ -87,12 +94,10 @@ class PackedLayout(nn.Module):
         full = rearrange(folded, "b (n c) y x -> b n c y x", n=self.max_slots)
         return full[:, :slots]
 
-    def embed(
-        self, timestep: Float[Tensor, "b n"], present: Bool[Tensor, "b n"]
-    ) -> Float[Tensor, "b t"]:
+    def embed(self, timestep: Float[Tensor, "b n"], prompts: Prompts) -> Float[Tensor, "b t"]:
         """All noise levels in one vector."""
-        each = self.time(timestep) * present[:, :, None]
-        mean = each.sum(dim=1) / present.sum(dim=1, keepdim=True)
+        each = self.time(timestep) * prompts.present[:, :, None]
+        mean = each.sum(dim=1) / prompts.present.sum(dim=1, keepdim=True)
         spare = self.max_slots - timestep.shape[1]
         return mean + self.time_slots(F.pad(each, (0, 0, 0, spare)).flatten(1))
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import cache
 
+import torch
 from jaxtyping import Float, Int
 from open_clip.tokenizer import SimpleTokenizer
 from open_clip.transformer import TextTransformer
@@ -48,3 +49,13 @@ class TextTower(nn.Module):
         """Vectors of all tokens, after the last normalisation."""
         _, vectors = self.network(tokens.reshape(-1, tokens.shape[-1]))
         return vectors.reshape(*tokens.shape, vectors.shape[-1])
+
+
+def sense(tokens: Int[Tensor, "*b l"], vectors: Float[Tensor, "*b l d"]) -> Float[Tensor, "*b d"]:
+    """The whole prompt in one vector: the mean over its tokens, without the padding after its end.
+
+    The end of a prompt is the greatest token number, wherever it comes first.
+    """
+    place = torch.arange(tokens.shape[-1], device=tokens.device)
+    own = (place <= tokens.argmax(dim=-1, keepdim=True))[..., None]
+    return (vectors * own).sum(dim=-2) / own.sum(dim=-2)

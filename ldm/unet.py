@@ -202,7 +202,7 @@ class UNet(nn.Module):
     ) -> Float[Tensor, "b n z y x"]:
         """Predict. `control` holds what a ControlNet adds to each tap and, last, to the middle;
         empty for none."""
-        time = self.layout.embed(timestep, prompts.present)
+        time = self.layout.embed(timestep, prompts)
         context, stack = self.layout.context(prompts), self.layout.stack(prompts)
         taps = self.encoder(self.layout.fold(latents, prompts.present), 0.0, time, context, stack)
         cells = self.middle(taps[-1], time, context, stack)

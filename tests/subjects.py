@@ -21,10 +21,11 @@ from cldm.config import (
     UNetConfig,
 )
 from ldm.denoiser import Prediction
-from ldm.layout import Prompts
+from ldm.layout import Prompts, StackedLayout
 from ldm.storage import Provenance, Sample, StoredLayer, write_shard
-from ldm.unet import Widths
+from ldm.unet import UNet, Widths
 from ldm.values import Frames
+from ldm.weights import unet_from_diffusers
 
 Module = TypeVar("Module", bound=nn.Module)
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -104,6 +105,13 @@ def foreign_unet() -> UNet2DConditionModel:
     ).eval()
 
 
+def unet_like(foreign: UNet2DConditionModel) -> UNet:
+    """Our U-Net with the weights of diffusers'; parts that only ours has are new."""
+    ours = UNet(WIDTHS, StackedLayout(32, TEXT)).eval()
+    ours.load_state_dict(ours.state_dict() | unet_from_diffusers(foreign.state_dict()))
+    return ours
+
+
 def asked(text: Float[Tensor, "b n l d"]) -> Prompts:
     """Prompts that hold everywhere, in frames of many places; the first frame is the picture."""
     batch, slots = text.shape[:2]
@@ -111,6 +119,7 @@ def asked(text: Float[Tensor, "b n l d"]) -> Prompts:
     box = torch.stack([corner, corner * 0.5, 1 - corner * 0.3, 1 - corner], dim=-1)
     return Prompts(
         text=text,
+        sense=text.mean(dim=2),
         area=torch.ones(batch, slots, 8, 8),
         frames=Frames(box=box.expand(batch, slots, 4)),
         present=torch.ones(batch, slots, dtype=torch.bool),

@@ -22,7 +22,9 @@ def new(layout: str) -> ControlNet:
     if layout == "packed":
         widths, folded = replace(WIDTHS, latents=4 * SLOTS), PackedLayout(32, TEXT, SLOTS)
         return ControlNet(widths, folded, hint_channels=5 * SLOTS, hint_widths=HINT_WIDTHS).eval()
-    return ControlNet(ACROSS, StackedLayout(32), hint_channels=5, hint_widths=HINT_WIDTHS).eval()
+    return ControlNet(
+        ACROSS, StackedLayout(32, TEXT), hint_channels=5, hint_widths=HINT_WIDTHS
+    ).eval()
 
 
 def inputs() -> tuple[Tensor, Tensor, Tensor, Prompts]:
@@ -52,7 +54,7 @@ def test_control_changes_nothing_when_new(layout: str) -> None:
     taps = added(control, latents, hint, timestep, prompts)
     assert not any(tap.any() for tap in taps)
     if layout == "stacked":
-        unet = awake(UNet(ACROSS, StackedLayout(32))).eval()
+        unet = awake(UNet(ACROSS, StackedLayout(32, TEXT))).eval()
         without = unet(latents, timestep, prompts, ())
         assert torch.equal(unet(latents, timestep, prompts, taps), without)
 
@@ -72,6 +74,7 @@ def test_control_is_equivariant_to_the_order_of_slots() -> None:
     order = torch.tensor([2, 0, 1])
     turned = Prompts(
         text=prompts.text[:, order],
+        sense=prompts.sense[:, order],
         area=prompts.area[:, order],
         frames=Frames(box=prompts.frames.box[:, order]),
         present=prompts.present,

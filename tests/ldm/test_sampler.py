@@ -3,14 +3,11 @@
 import pytest
 import torch
 from diffusers import DDIMScheduler
-from subjects import TEXT, WIDTHS, asked, foreign_unet
+from subjects import TEXT, asked, foreign_unet, unet_like
 from torch import Tensor
 
 from ldm.denoiser import Denoiser, NetworkDenoiser, NoiseSchedule, Prediction, per_slot
-from ldm.layout import StackedLayout
 from ldm.sampler import Sampler, sample
-from ldm.unet import UNet
-from ldm.weights import unet_from_diffusers
 
 ORDINARY = [Sampler.DDIM, Sampler.DPM, Sampler.UNIPC]
 MEAN, SPREAD = 0.5, 0.5
@@ -113,8 +110,8 @@ def test_one_seed_draws_one_result(sampler: Sampler) -> None:
 
 @torch.no_grad()
 def test_ten_steps_of_ddim_agree_with_diffusers() -> None:
-    foreign, ours = foreign_unet(), UNet(WIDTHS, StackedLayout(32)).eval()
-    ours.load_state_dict(unet_from_diffusers(foreign.state_dict()))
+    foreign = foreign_unet()
+    ours = unet_like(foreign)
     text, shape = torch.randn(2, 7, TEXT), (2, 1, 4, 8, 8)
     prompts = asked(text[:, None])
     denoiser = NetworkDenoiser(

@@ -4,7 +4,7 @@ import torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from open_clip.tokenizer import SimpleTokenizer
 
-from ldm.text import TextTower, Tokenizer
+from ldm.text import TextTower, Tokenizer, sense
 
 PROMPTS = ["a duck on a lawn", "the sphinx before a pyramid, photographed at noon in Giza, Egypt"]
 
@@ -57,3 +57,10 @@ def test_later_words_do_not_change_earlier_ones() -> None:
     first, second = ours(tokens)
     torch.testing.assert_close(first[:3], second[:3], atol=1e-5, rtol=1e-4)
     assert (first[3] - second[3]).abs().max() > 1e-3
+
+
+def test_the_sense_of_a_prompt_is_the_mean_over_its_own_tokens() -> None:
+    tokens = Tokenizer(12)(["a duck", ""])
+    vectors = torch.randn(2, 12, 4)
+    expected = torch.stack([vectors[0, :4].mean(dim=0), vectors[1, :2].mean(dim=0)])
+    torch.testing.assert_close(sense(tokens, vectors), expected)

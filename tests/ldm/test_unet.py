@@ -4,14 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from subjects import TEXT, WIDTHS, asked, awake, foreign_unet
+from subjects import TEXT, WIDTHS, asked, awake, foreign_unet, unet_like
 from torch import Tensor
 
 from ldm.blocks import AcrossAttention, Stack, sinusoid
 from ldm.layout import PackedLayout, Prompts, StackedLayout
 from ldm.unet import UNet
 from ldm.values import Frames
-from ldm.weights import unet_from_diffusers
 
 ACROSS = replace(WIDTHS, across=(False, True))
 SLOTS = 3
@@ -19,7 +18,7 @@ SLOTS = 3
 
 def stacked() -> UNet:
     """A U-Net with attention across slots that is not silent."""
-    return awake(UNet(ACROSS, StackedLayout(32))).eval()
+    return awake(UNet(ACROSS, StackedLayout(32, TEXT))).eval()
 
 
 def packed() -> UNet:
@@ -32,6 +31,7 @@ def taken(prompts: Prompts, order: Tensor) -> Prompts:
     """The prompts of the named slots."""
     return Prompts(
         text=prompts.text[:, order],
+        sense=prompts.sense[:, order],
         area=prompts.area[:, order],
         frames=Frames(box=prompts.frames.box[:, order]),
         present=prompts.present[:, order],
@@ -41,8 +41,7 @@ def taken(prompts: Prompts, order: Tensor) -> Prompts:
 @torch.no_grad()
 def test_one_slot_is_diffusers_unet() -> None:
     foreign = foreign_unet()
-    ours = UNet(WIDTHS, StackedLayout(32)).eval()
-    ours.load_state_dict(unet_from_diffusers(foreign.state_dict()))
+    ours = unet_like(foreign)
     latents, text = torch.randn(2, 4, 12, 8), torch.randn(2, 7, TEXT)
     timestep = torch.tensor([17.0, 801.0])
     expected = foreign(latents, timestep, text).sample
@@ -52,7 +51,7 @@ def test_one_slot_is_diffusers_unet() -> None:
 
 @torch.no_grad()
 def test_attention_across_slots_changes_nothing_when_new() -> None:
-    unet = UNet(ACROSS, StackedLayout(32)).eval()
+    unet = UNet(ACROSS, StackedLayout(32, TEXT)).eval()
     latents, timestep = torch.randn(2, SLOTS, 4, 8, 8), torch.rand(2, SLOTS) * 999
     prompts = asked(torch.randn(2, SLOTS, 7, TEXT))
     found = unet(latents, timestep, prompts, ())
@@ -110,8 +109,21 @@ def test_packed_slots_are_alike_at_birth() -> None:
     layout = PackedLayout(32, TEXT, SLOTS)
     assert not layout.slots.any()
     timestep = torch.full((2, SLOTS), 300.0)
-    present = torch.ones(2, SLOTS, dtype=torch.bool)
-    torch.testing.assert_close(layout.embed(timestep, present), layout.time(timestep[:, 0]))
+    prompts = asked(torch.randn(2, SLOTS, 7, TEXT))
+    torch.testing.assert_close(layout.embed(timestep, prompts), layout.time(timestep[:, 0]))
+
+
+@torch.no_grad()
+def test_the_sense_of_a_prompt_steers_only_its_slot_and_is_silent_when_new() -> None:
+    layout, timestep = StackedLayout(32, TEXT), torch.full((1, SLOTS), 300.0)
+    first = asked(torch.randn(1, SLOTS, 7, TEXT))
+    other = replace(
+        first, sense=first.sense + torch.eye(SLOTS, TEXT)[1] * torch.eye(SLOTS)[1, :, None]
+    )
+    assert torch.equal(layout.embed(timestep, first), layout.embed(timestep, other))
+    awake(layout)
+    moved = (layout.embed(timestep, first) - layout.embed(timestep, other)).abs().amax(dim=1)
+    assert (moved > 1e-4).tolist() == [False, True, False]
 
 
 def test_packed_folds_and_unfolds() -> None:
