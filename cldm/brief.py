@@ -71,11 +71,11 @@ class Brief:
     prompt: str = ""
     size: list[int] | None = None
     seed: int = 0
-    sampler: str = Sampler.DPM.value
-    steps: int = 20
-    guidance_scale: float = 1.5
-    control_strength: float = 1.0
-    order: str = Order.JOINT.value
+    sampler: str = Sampling.sampler.value
+    steps: int = Sampling.num_steps
+    guidance_scale: float = Sampling.guidance_scale
+    control_strength: float = Sampling.control_strength
+    order: str = Sampling.order.value
     light: LightBrief | None = None
 
 

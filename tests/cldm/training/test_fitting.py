@@ -68,11 +68,13 @@ def test_stages_are_fitted_one_after_the_other(
     fit(prepared, run)
     assert len(losses) == 2
 
-    # Taken up again: two steps more, not four.
+    # Taken up again: two steps more, not four; its checkpoints take the place of the first's.
+    run = replace(run, checkpoint_minutes=0.0)
     prepared = prepare_layers(planned(tiny_config, 4), run)
     losses = steps_counted(prepared, monkeypatch)
     written = fit(prepared, run)
     assert len(losses) == 2
+    assert [path.name for path in (folder / "layers").glob("*.ckpt")] == ["last.ckpt"]
     checkpoint = torch.load(folder / "layers" / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 4
     assert [path.name for path in (folder / "layers" / "pictures").iterdir()] == ["000004.png"]
