@@ -33,6 +33,22 @@ def sinusoid(timestep: Float[Tensor, "*b"], width: int) -> Float[Tensor, "*b {wi
     return torch.cat([angle.cos(), angle.sin()], dim=-1)
 
 
+class GroupNorm(nn.GroupNorm):
+    """Group normalisation (Wu & He, 2018) with the memory format of its input.
+
+    On a CPU, PyTorch's own is several times slower in channels-last memory than in contiguous: it
+    is cheaper to copy there and back.
+    """
+
+    def forward(self, cells: Float[Tensor, "k c *space"]) -> Float[Tensor, "k c *space"]:
+        """Normalise each group of channels."""
+        last = cells.ndim == 4 and cells.is_contiguous(memory_format=torch.channels_last)
+        if cells.device.type != "cpu" or not last:
+            return super().forward(cells)
+        normal = super().forward(cells.contiguous())
+        return normal.contiguous(memory_format=torch.channels_last)
+
+
 class TimeEmbedding(nn.Module):
     """Timesteps to the vectors that steer the residual blocks; kept in float32."""
 
@@ -52,10 +68,10 @@ class Residual(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, time_width: int) -> None:
         super().__init__()
-        self.norm_in = nn.GroupNorm(32, channels_in, eps=1e-5)
+        self.norm_in = GroupNorm(32, channels_in, eps=1e-5)
         self.conv_in = nn.Conv2d(channels_in, channels_out, 3, padding=1)
         self.time = nn.Linear(time_width, channels_out)
-        self.norm_out = nn.GroupNorm(32, channels_out, eps=1e-5)
+        self.norm_out = GroupNorm(32, channels_out, eps=1e-5)
         self.conv_out = nn.Conv2d(channels_out, channels_out, 3, padding=1)
         self.straight = (
             nn.Identity()
@@ -137,7 +153,7 @@ class TextAttention(nn.Module):
 
     def __init__(self, channels: int, text_width: int, num_heads: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(32, channels, eps=1e-6)
+        self.norm = GroupNorm(32, channels, eps=1e-6)
         self.project_in = nn.Conv2d(channels, channels, 1)
         self.norm_self = nn.LayerNorm(channels)
         self.attend_self = Attention(channels, channels, num_heads)
@@ -179,8 +195,8 @@ class AcrossAttention(nn.Module):
 
     def __init__(self, channels: int, num_heads: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(32, channels, eps=1e-6)
-        self.place = nn.Linear(_PLACE_WIDTH, channels)
+        self.norm = GroupNorm(32, channels, eps=1e-6)
+        self.place = nn.Linear(PLACE_WIDTH, channels)
         self.attend = Attention(channels, channels, num_heads)
         self.attend.out = zeroed(self.attend.out)
 
@@ -198,7 +214,7 @@ class AcrossAttention(nn.Module):
 
 
 _OCTAVES = 6
-_PLACE_WIDTH = 4 * _OCTAVES + 2
+PLACE_WIDTH = 4 * _OCTAVES + 2
 
 
 def places(frames: Frames, height: int, width: int) -> Float[Tensor, "b tokens features"]:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ldm.blocks import AcrossAttention, Context, Residual, Stack, TextAttention
+from ldm.blocks import AcrossAttention, Context, GroupNorm, Residual, Stack, TextAttention
 from ldm.layout import Layout, Prompts
 
 Taps = tuple[Tensor, ...]
@@ -161,7 +161,7 @@ class Decoder(nn.Module):
             self.levels.append(steps)
             if level:
                 self.upsamples.append(nn.Conv2d(previous, previous, 3, padding=1))
-        self.norm_out = nn.GroupNorm(32, previous, eps=1e-5)
+        self.norm_out = GroupNorm(32, previous, eps=1e-5)
         self.conv_out = nn.Conv2d(previous, widths.latents, 3, padding=1)
 
     def forward(
