@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 from psd_tools import PSDImage
+from psd_tools.composite import composite
 from pyora import Project
 
 Picture = Float[np.ndarray, "h w 4"]
@@ -30,8 +31,10 @@ _LONGEST_RUN = 600
 
 
 def psd_by_psd_tools(file: Path) -> Picture:
-    """What psd-tools' own renderer sees in a PSD."""
-    return _pixels(PSDImage.open(file).composite(ignore_preview=True))
+    """What psd-tools' own renderer sees in a PSD, before its conversion to 8 bits, which cuts off
+    where it could round."""
+    colour, _, alpha = composite(PSDImage.open(file))
+    return np.concatenate([colour, alpha], axis=2) * 255
 
 
 def ora_by_pyora(file: Path) -> Picture:
