@@ -9,6 +9,7 @@ from cldm.control import ControlNet
 from cldm.model import LayerDiffusion
 from cldm.relation.transformer import RelationTransformer
 from ldm.autoencoder import Autoencoder
+from ldm.denoiser import NoiseSchedule
 from ldm.layout import Layout, PackedLayout, StackedLayout
 from ldm.text import TextTower, Tokenizer
 from ldm.unet import UNet, Widths
@@ -39,6 +40,7 @@ def build_model(config: ModelConfig) -> LayerDiffusion:
             depth=config.relation.depth,
             num_heads=config.relation.num_heads,
         ),
+        schedule=NoiseSchedule(zero_terminal_snr=config.zero_terminal_snr),
         prediction=config.prediction,
         preconditioned=config.preconditioned,
         canvas=config.canvas,

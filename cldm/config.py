@@ -89,12 +89,15 @@ class StageConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """All stages."""
+    """All stages. Of layers: `timestep_shift` above 1 dwells on high noise, and `mean_steps` come
+    in the end (see `cldm.training.mean`)."""
 
     autoencoder: StageConfig = field(default_factory=StageConfig)
     layers: StageConfig = field(default_factory=StageConfig)
     relation: StageConfig = field(default_factory=StageConfig)
     num_slots: int = 4
+    timestep_shift: float = 1.0
+    mean_steps: int = 0
 
     def stage(self, stage: Stage) -> StageConfig:
         """The settings of one stage."""
@@ -121,6 +124,7 @@ class ModelConfig:
     framed: bool = True
     prediction: Prediction = Prediction.eps
     preconditioned: bool = False
+    zero_terminal_snr: bool = False
     hint_channels: tuple[int, ...] = (16, 32, 96, 256)
     weights: str = ""
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -163,6 +167,8 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> ModelConfig:
         given = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), given))
     assert isinstance(config, ModelConfig)
+    if config.zero_terminal_snr and config.prediction is Prediction.eps:
+        raise ConfigError(f"config {path}: zero_terminal_snr: found true with eps, expected with v")
     return config
 
 

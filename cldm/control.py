@@ -2,15 +2,59 @@
 Models", 2023), by composition: a mask encoder, a second encoder, zeroed taps."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from einops import rearrange
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from ldm.blocks import zeroed
+from ldm.blocks import PLACE_WIDTH, places, zeroed
+from ldm.compositing import whole_frames
 from ldm.layout import Layout, Prompts
 from ldm.unet import Encoder, Middle, Taps, Widths
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """What masks, places and prompts say at every noise level: compute it once for each picture.
+
+    `cells` join the encoder's first ones; `mean` is what the prompts usually look like.
+    """
+
+    cells: Float[Tensor, "k d y x"]
+    mean: Float[Tensor, "b n z y x"]
+
+
+class Sketch(nn.Module):
+    """Each cell's position on its canvas and the prompt's sense to cells; zero at birth.
+
+    The mask of a back is the same everywhere: without a sense of place, a small network draws the
+    right colours anywhere (Liu et al., "An Intriguing Failing of Convolutional Neural Networks and
+    the CoordConv Solution", 2018). What is where depends on the prompt, so the sense scales what
+    the position says (a compositional pattern producing network, Stanley, 2007, with the modulation
+    of Perez et al., "FiLM", 2018).
+    """
+
+    def __init__(self, text_width: int, width: int, cells: int) -> None:
+        super().__init__()
+        self.place = nn.Linear(PLACE_WIDTH, width)
+        self.shift = nn.Linear(text_width, width)
+        self.hidden = nn.Linear(width, width)
+        self.gain = nn.Linear(text_width, width)
+        self.straight = zeroed(nn.Linear(PLACE_WIDTH, cells))
+        self.out = zeroed(nn.Linear(width, cells))
+
+    def forward(
+        self, sense: Float[Tensor, "k d"], height: int, width: int
+    ) -> Float[Tensor, "k c {height} {width}"]:
+        """What the prompts make of each place of a canvas of `height` x `width` cells."""
+        canvas = places(whole_frames(1, 1).to(sense.device), height, width).to(sense.dtype)
+        hidden = F.silu(self.place(canvas) + self.shift(sense)[:, None])
+        hidden = F.silu(self.hidden(hidden) * (1 + self.gain(sense)[:, None]))
+        cells = self.out(hidden) + self.straight(canvas)
+        return rearrange(cells, "k (y x) c -> k c y x", y=height)
 
 
 class HintEncoder(nn.Module):
@@ -45,6 +89,8 @@ class ControlNet(nn.Module):
         super().__init__()
         self.layout = layout
         self.hint = HintEncoder(hint_channels, hint_widths, widths.channels[0])
+        self.sketch = Sketch(widths.text, 4 * widths.channels[0], widths.channels[0])
+        self.mean = Sketch(widths.text, 4 * widths.channels[0], widths.latents)
         self.encoder = Encoder(widths)
         self.middle = Middle(widths)
         self.taps = nn.ModuleList(
@@ -52,16 +98,17 @@ class ControlNet(nn.Module):
         )
         self.tap_middle = zeroed(nn.Conv2d(widths.channels[-1], widths.channels[-1], 1))
 
-    def encode_hint(
-        self, hint: Float[Tensor, "b n c h w"], present: Bool[Tensor, "b n"]
-    ) -> Float[Tensor, "k d y x"]:
-        """Hints, folded and encoded; the same at every noise level, so compute them once."""
-        return self.hint(self.layout.fold(hint, present))
+    def encode(self, hint: Float[Tensor, "b n c h w"], prompts: Prompts) -> Encoded:
+        """Masks, places and prompts, encoded."""
+        masks = self.hint(self.layout.fold(hint, prompts.present))
+        sense, (height, width) = self.layout.sense_of(prompts), masks.shape[-2:]
+        mean = self.layout.unfold(self.mean(sense, height, width), hint.shape[1])
+        return Encoded(cells=masks + self.sketch(sense, height, width), mean=mean)
 
     def forward(
         self,
         latents: Float[Tensor, "b n z y x"],
-        encoded_hint: Float[Tensor, "k d y x"],
+        encoded: Encoded,
         timestep: Float[Tensor, "b n"],
         prompts: Prompts,
     ) -> Taps:
@@ -69,7 +116,7 @@ class ControlNet(nn.Module):
         time = self.layout.embed(timestep, prompts)
         context, stack = self.layout.context(prompts), self.layout.stack(prompts)
         folded = self.layout.fold(latents, prompts.present)
-        taps = self.encoder(folded, encoded_hint, time, context, stack)
+        taps = self.encoder(folded, encoded.cells, time, context, stack)
         cells = self.middle(taps[-1], time, context, stack)
         added = [zero(tap) for zero, tap in zip(self.taps, taps, strict=True)]
         return (*added, self.tap_middle(cells))

@@ -59,15 +59,14 @@ def cutout_canvas(layer: StoredLayer, random: np.random.Generator, size: int) ->
 
 
 def backdrop_canvas(layer: StoredLayer, random: np.random.Generator, size: int) -> Canvas:
-    """A square part of a backdrop, 75 to 100 % of its shorter side, mirrored half of the time."""
+    """A square from the middle of a backdrop, 92 to 100 % of its shorter side, never mirrored: one
+    prompt stands for one view, which a small network can learn."""
     height, width = layer.rgba.shape[:2]
-    side = round(min(height, width) * random.uniform(0.75, 1))
-    top = random.integers(0, height - side + 1)
-    left = random.integers(0, width - side + 1)
-    part = layer.rgba[top : top + side, left : left + side]
+    side = round(min(height, width) * random.uniform(0.92, 1))
+    slack = np.array([height, width]) - side
+    top, left = np.rint(slack / 2 + random.uniform(-0.5, 0.5, 2) * np.minimum(slack, 0.08 * side))
+    part = layer.rgba[int(top) : int(top) + side, int(left) : int(left) + side]
     rgba = cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA)
-    if random.random() < 0.5:
-        rgba = rgba[:, ::-1]
     return Canvas(rgba=np.ascontiguousarray(rgba), prompt=layer.prompt, opaque=True)
 
 

@@ -68,7 +68,7 @@ class ExampleDataset(IterableDataset[Examples]):
                 frames=frames,
             ),
             latents=self._stacked(back.latents, front.latents).float(),
-            weight=self._stacked(torch.full_like(back.latents[:, 0], 0.7).float(), weight)
+            weight=self._stacked(torch.ones_like(back.latents[:, 0]).float(), weight)
             * present[:, :, None, None],
         )
 

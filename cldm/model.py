@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from cldm.condition import Condition, hint
-from cldm.control import ControlNet
+from cldm.control import ControlNet, Encoded
 from cldm.relation.transformer import LightHint, RelationTransformer
 from ldm.autoencoder import Autoencoder
 from ldm.compositing import crop, crop_masks, place
@@ -34,7 +34,7 @@ class Sampling:
 
     sampler: Sampler = Sampler.DPM
     num_steps: int = 20
-    guidance_scale: float = 1.5
+    guidance_scale: float = 1.0
     control_strength: float = 1.0
     order: Order = Order.JOINT
     seed: int = 0
@@ -69,6 +69,7 @@ class LayerDiffusion(nn.Module):
         control: ControlNet,
         autoencoder: Autoencoder,
         relation: RelationTransformer,
+        schedule: NoiseSchedule,
         prediction: Prediction,
         preconditioned: bool,
         canvas: int,
@@ -80,10 +81,10 @@ class LayerDiffusion(nn.Module):
         self.control = control
         self.autoencoder = autoencoder
         self.relation = relation
+        self.schedule = schedule
         self.prediction = prediction
         self.preconditioned = preconditioned
         self.canvas = canvas
-        self.schedule = NoiseSchedule()
         # Convolutions on CPU run faster on channels-last memory.
         self.unet.to(memory_format=torch.channels_last)
         self.control.to(memory_format=torch.channels_last)
@@ -106,26 +107,27 @@ class LayerDiffusion(nn.Module):
         noisy: Float[Tensor, "b n z y x"],
         timestep: Float[Tensor, "b n"],
         prompts: Prompts,
-        encoded_hint: Tensor,
+        encoded: Encoded,
         strength: float,
     ) -> Float[Tensor, "b n z y x"]:
         """U-Net under control: noise or velocity. When preconditioned, the network's answer is what
-        differs from the velocity of the best linear guess."""
-        control = self.control(noisy, encoded_hint, timestep, prompts)
+        differs from the velocity of the best linear guess around the prompts' mean."""
+        control = self.control(noisy, encoded, timestep, prompts)
         found = self.unet(noisy, timestep, prompts, tuple(tap * strength for tap in control))
         if not self.preconditioned:
             return found
         sigma = self.schedule.sigma(timestep)
-        return found.float() + linear_velocity(noisy, sigma, self.autoencoder.spread)
+        return found.float() + linear_velocity(
+            noisy, sigma, encoded.mean.float(), self.autoencoder.spread
+        )
 
     def denoiser(self, condition: Condition, strength: float) -> NetworkDenoiser:
         """The model under one condition as a denoiser; words and hints are encoded once."""
         prompts = self.prompts(condition)
-        hints = hint(condition, self.canvas)
-        encoded_hint = self.control.encode_hint(hints, prompts.present)
+        encoded = self.control.encode(hint(condition, self.canvas), prompts)
 
         def network(noisy: Tensor, timestep: Tensor) -> Tensor:
-            return self.predict(noisy, timestep, prompts, encoded_hint, strength)
+            return self.predict(noisy, timestep, prompts, encoded, strength)
 
         return NetworkDenoiser(network, self.schedule, self.prediction)
 
@@ -165,6 +167,7 @@ class LayerDiffusion(nn.Module):
                 self.guided(condition, sampling),
                 kept,
                 free,
+                self.schedule,
                 sampler=sampling.sampler,
                 num_steps=sampling.num_steps,
                 generator=generator,

@@ -40,12 +40,12 @@ class GroupNorm(nn.GroupNorm):
     is cheaper to copy there and back.
     """
 
-    def forward(self, cells: Float[Tensor, "k c *space"]) -> Float[Tensor, "k c *space"]:
-        """Normalise each group of channels."""
-        last = cells.ndim == 4 and cells.is_contiguous(memory_format=torch.channels_last)
-        if cells.device.type != "cpu" or not last:
-            return super().forward(cells)
-        normal = super().forward(cells.contiguous())
+    def forward(self, input: Float[Tensor, "k c *space"]) -> Float[Tensor, "k c *space"]:
+        """Normalise each group of channels (the name of `input` is PyTorch's)."""
+        last = input.ndim == 4 and input.is_contiguous(memory_format=torch.channels_last)
+        if input.device.type != "cpu" or not last:
+            return super().forward(input)
+        normal = super().forward(input.contiguous())
         return normal.contiguous(memory_format=torch.channels_last)
 
 

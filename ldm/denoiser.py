@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 NUM_TRAINING_STEPS = 1000
 BETA_START, BETA_END, BETA_SCHEDULE = 0.00085, 0.012, "scaled_linear"
+# The share of signal that diffusers' schedulers leave where it should be zero.
+_LEAST_KEPT = 2**-24
 
 
 class Prediction(Enum):
@@ -48,17 +50,25 @@ class Network(Protocol):
 
 
 class NoiseSchedule(nn.Module):
-    """Stable Diffusion's noise levels, in both directions between timestep and sigma."""
+    """Stable Diffusion's noise levels, in both directions between timestep and sigma.
 
-    def __init__(self) -> None:
+    Its last level, sigma 14.6, still shows what large areas look like, and drawing begins from
+    pure noise: a network then believes the noise. With `zero_terminal_snr` the levels are stretched
+    until the last is noise alone (Lin et al., "Common Diffusion Noise Schedules and Sample Steps
+    are Flawed", 2024; sigma 4096, as in diffusers); only velocities can be predicted there.
+    """
+
+    def __init__(self, *, zero_terminal_snr: bool) -> None:
         super().__init__()
+        self.zero_terminal_snr = zero_terminal_snr
         scheduler = DDIMScheduler(
             num_train_timesteps=NUM_TRAINING_STEPS,
             beta_start=BETA_START,
             beta_end=BETA_END,
             beta_schedule=BETA_SCHEDULE,
+            rescale_betas_zero_snr=zero_terminal_snr,
         )
-        kept = scheduler.alphas_cumprod.double()
+        kept = scheduler.alphas_cumprod.double().clamp(min=_LEAST_KEPT)
         log_sigma = (0.5 * ((1 - kept) / kept).log()).float()
         self.log_sigmas = nn.Buffer(log_sigma, persistent=False)
 
@@ -103,17 +113,30 @@ def velocity_target(
 
 
 def linear_velocity(
-    noisy: Float[Tensor, "b n z y x"], sigma: Float[Tensor, "b n"], spread: Float[Tensor, " z"]
+    noisy: Float[Tensor, "b n z y x"],
+    sigma: Float[Tensor, "b n"],
+    mean: Float[Tensor, "b n z y x"],
+    spread: Float[Tensor, " z"],
 ) -> Float[Tensor, "b n z y x"]:
     """The velocity of the best linear guess at the clean latents (Wiener's), channel by channel.
 
-    With a spread of `s`, `clean = s^2 / (s^2 + sigma^2) sqrt(1 + sigma^2) noisy`. A network that
-    only answers what differs from it need not learn to silence channels that hold little (the skip
-    of Karras et al., 2022, section 5, for each channel). Sigma must be above 0.
+    With a spread of `s` around `m`, `clean = m + s^2 / (s^2 + sigma^2) (sqrt(1 + sigma^2) noisy -
+    m)`. A network that only answers what differs from it need not learn to silence channels that
+    hold little (the skip of Karras et al., 2022, section 5, for each channel). Sigma must be above
+    0.
     """
     level, power = per_slot(sigma), (spread**2)[:, None, None]
-    share = power / (power + level**2)
-    return noisy * (1 - share * (1 + level**2)) / level
+    length, share = (1 + level**2).sqrt(), power / (power + level**2)
+    clean = mean + share * (length * noisy - mean)
+    return (noisy - length * clean) / level
+
+
+def mean_slope(
+    sigma: Float[Tensor, "b n"], spread: Float[Tensor, " z"]
+) -> Float[Tensor, "b n z 1 1"]:
+    """How far `linear_velocity` follows its mean: its derivative by it."""
+    level, power = per_slot(sigma), (spread**2)[:, None, None]
+    return -level * (1 + level**2).sqrt() / (power + level**2)
 
 
 def clean_from(

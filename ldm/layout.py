@@ -54,6 +54,10 @@ class StackedLayout(nn.Module):
         """Each slot's own noise level and the sense of its prompt."""
         return rearrange(self.time(timestep) + self.sense(prompts.sense), "b n t -> (b n) t")
 
+    def sense_of(self, prompts: Prompts) -> Float[Tensor, "k d"]:
+        """What each folded canvas is asked to be: its slot's own prompt."""
+        return rearrange(prompts.sense, "b n d -> (b n) d")
+
     def context(self, prompts: Prompts) -> Context:
         """Each slot reads its own prompt, everywhere."""
         text = rearrange(prompts.text, "b n l d -> (b n) l d")
@@ -99,6 +103,10 @@ class PackedLayout(nn.Module):
         mean = each.sum(dim=1) / prompts.present.sum(dim=1, keepdim=True)
         spare = self.max_slots - timestep.shape[1]
         return mean + self.time_slots(F.pad(each, (0, 0, 0, spare)).flatten(1))
+
+    def sense_of(self, prompts: Prompts) -> Float[Tensor, "k d"]:
+        """What each folded canvas is asked to be: the back's prompt, which holds everywhere."""
+        return prompts.sense[:, 0]
 
     def context(self, prompts: Prompts) -> Context:
         """All prompts one after the other, each held to its mask; the back's holds everywhere."""

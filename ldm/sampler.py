@@ -41,8 +41,8 @@ class Sampler(Enum):
     UNIPC = "unipc"
     EULER_A = "euler a"
 
-    def scheduler(self) -> Scheduler:
-        """A fresh scheduler (it holds state) over Stable Diffusion's noise levels."""
+    def scheduler(self, schedule: NoiseSchedule) -> Scheduler:
+        """A fresh scheduler (it holds state) over the noise levels of `schedule`."""
         # All of them take velocities, so that one conversion from clean latents serves all.
         common: dict[str, Any] = {
             "num_train_timesteps": NUM_TRAINING_STEPS,
@@ -51,6 +51,7 @@ class Sampler(Enum):
             "beta_schedule": BETA_SCHEDULE,
             "prediction_type": "v_prediction",
             "timestep_spacing": "trailing",
+            "rescale_betas_zero_snr": schedule.zero_terminal_snr,
         }
         match self:
             case Sampler.DDIM:
@@ -76,6 +77,7 @@ def sample(
     denoiser: Denoiser,
     kept: Float[Tensor, "b n z y x"],
     free: Bool[Tensor, "b n"],
+    schedule: NoiseSchedule,
     *,
     sampler: Sampler,
     num_steps: int,
@@ -86,9 +88,8 @@ def sample(
     Slots that are not free hold their `kept` latents at sigma 0 throughout and leave bit-identical.
     """
     # Diffusers says that timesteps are whole numbers, but gives and takes tensors.
-    scheduler = cast(Any, sampler.scheduler())
+    scheduler = cast(Any, sampler.scheduler(schedule))
     scheduler.set_timesteps(num_steps)
-    schedule = NoiseSchedule()
     drawn = free[:, :, None, None, None]
     noise = torch.randn(kept.shape, generator=generator, dtype=kept.dtype)
     noisy = noise * scheduler.init_noise_sigma

@@ -40,6 +40,7 @@ def config(layout: Layout) -> ModelConfig:
         max_slots=3,
         prediction=Prediction.v,
         preconditioned=True,
+        zero_terminal_snr=True,
         hint_channels=(4, 8, 8),
         autoencoder=AutoencoderConfig(
             latent_channels=4, channels=(8, 16), num_residuals=1, num_groups=4, patch=2, linear=True

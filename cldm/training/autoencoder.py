@@ -11,6 +11,8 @@ from cldm.training.optimisation import one_cycle
 from ldm.autoencoder import Autoencoder
 from ldm.metrics import psnr
 
+_COARSE = 4
+
 
 class AutoencoderTraining(pl.LightningModule):
     """Reconstruction over random solid colours, and a little divergence."""
@@ -33,6 +35,8 @@ class AutoencoderTraining(pl.LightningModule):
         """The loss of canvases whose latents are drawn from the posterior."""
         mean, log_variance = self.autoencoder.posterior(canvases)
         raw = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+        if self.autoencoder.linear:
+            raw = faded(raw)
         found = self.autoencoder.reconstruct(raw)
         loss = reconstruction(canvases, found, _colours(canvases))
         divergent = divergence(mean, log_variance)
@@ -58,6 +62,15 @@ class AutoencoderTraining(pl.LightningModule):
         """Pictures to look at: truth beside reconstruction."""
         found = self.autoencoder.decode(self.autoencoder.encode(canvases))
         return torch.cat([canvases, found], dim=-1)
+
+
+def faded(raw: Float[Tensor, "b n z y x"]) -> Float[Tensor, "b n z y x"]:
+    """Principal components with the detail of half of the canvases weakened, as drawn ones have it:
+    all but the first four, which hold the mean colour and alpha of a square."""
+    canvases = raw.shape[:2]
+    left = torch.where(torch.rand(canvases) < 0.5, torch.rand(canvases), 1.0).to(raw.device)
+    coarse, detail = raw[:, :, :_COARSE], raw[:, :, _COARSE:]
+    return torch.cat([coarse, detail * left[:, :, None, None, None]], dim=2)
 
 
 def _colours(canvases: Float[Tensor, "b n 4 h w"]) -> Float[Tensor, "b n 3 1 1"]:

@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader
 from cldm.callbacks import EMA, Fixed, Pictures, TimeLimit
 from cldm.config import RunConfig
 from cldm.training.stage import Prepared
-from ldm.autoencoder import Autoencoder
 from ldm.weights import save_weights
 
 _DECAY = 0.999
@@ -59,8 +58,8 @@ def fit(prepared: Prepared, run: RunConfig) -> Path:
     )
     trainer.save_checkpoint(checkpoint)
     ema.swap(prepared.module)
-    if isinstance(prepared.part, Autoencoder) and not prepared.part.linear:
-        prepared.part.eval().calibrate(prepared.validation[0])
+    prepared.module.eval()
+    prepared.finish()
     written = folder.with_suffix(".safetensors")
     save_weights(prepared.part, written)
     return written

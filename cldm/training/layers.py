@@ -22,14 +22,24 @@ class LayersTraining(pl.LightningModule):
 
     wordless: Tensor
 
-    def __init__(self, model: LayerDiffusion, *, learning_rate: float, num_steps: int) -> None:
+    def __init__(
+        self,
+        model: LayerDiffusion,
+        *,
+        learning_rate: float,
+        num_steps: int,
+        timestep_shift: float,
+    ) -> None:
         super().__init__()
         self.model = model
         model.requires_grad_(False)
         for part in self._learning():
             part.requires_grad_(True)
+        # Fitted by itself in the end.
+        model.control.mean.requires_grad_(False)
         self.learning_rate = learning_rate
         self.num_steps = num_steps
+        self.timestep_shift = timestep_shift
         self.register_buffer("wordless", model.tokenizer([""])[0], persistent=False)
 
     def training_step(self, batch: Examples) -> Float[Tensor, ""]:
@@ -46,7 +56,7 @@ class LayersTraining(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW on text tower, ControlNet and U-Net."""
-        weights = [weight for part in self._learning() for weight in part.parameters()]
+        weights = [weight for weight in self.parameters() if weight.requires_grad]
         return one_cycle(weights, self.learning_rate, self.num_steps)
 
     def example(self, batch: Examples) -> Float[Tensor, "b columns 4 h w"]:
@@ -65,16 +75,16 @@ class LayersTraining(pl.LightningModule):
         present = batch.condition.masks.present
         worded = torch.rand_like(present, dtype=torch.float32) >= _WORDLESS
         condition = batch.condition.dropped(worded, self.wordless)
-        sigma = self.model.schedule.sigma(slot_timesteps(present))
+        sigma = self.model.schedule.sigma(slot_timesteps(present, self.timestep_shift))
         sigma = torch.where(slot_clean(present), 0.0, sigma)
         noise = torch.randn_like(batch.latents)
         noisy = add_noise(batch.latents, noise, sigma)
-        encoded = self.model.control.encode_hint(hint(condition, self.model.canvas), present)
+        prompts = self.model.prompts(condition)
         found = self.model.predict(
             noisy,
             self.model.schedule.timestep(sigma),
-            self.model.prompts(condition),
-            encoded,
+            prompts,
+            self.model.control.encode(hint(condition, self.model.canvas), prompts),
             strength=1.0,
         )
         is_velocity = self.model.prediction is Prediction.v
@@ -83,13 +93,18 @@ class LayersTraining(pl.LightningModule):
         return weighted_square(target, found.float(), batch.weight * noised)
 
 
-def slot_timesteps(present: Tensor) -> Float[Tensor, "b n"]:
-    """Timesteps for training: two pictures in three share one for all slots, the rest do not."""
+def slot_timesteps(present: Tensor, shift: float) -> Float[Tensor, "b n"]:
+    """Timesteps for training: two pictures in three share one for all slots, the rest do not.
+
+    A `shift` above 1 dwells on high noise, where looks are decided: `t' = s t / (1 + (s - 1) t)`
+    (Esser et al., "Scaling Rectified Flow Transformers", 2024).
+    """
     batch, _ = present.shape
     own = torch.rand_like(present, dtype=torch.float32)
     common = torch.rand(batch, 1, device=present.device).expand_as(own)
     shared = torch.rand(batch, 1, device=present.device) < 2 / 3
-    return torch.where(shared, common, own) * (NUM_TRAINING_STEPS - 1)
+    even = torch.where(shared, common, own)
+    return shift * even / (1 + (shift - 1) * even) * (NUM_TRAINING_STEPS - 1)
 
 
 def slot_clean(present: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """Each stage of training made ready: module, data and an example batch to draw."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +19,33 @@ from cldm.latents import cached_latents
 from cldm.model import LayerDiffusion
 from cldm.training.autoencoder import AutoencoderTraining
 from cldm.training.layers import LayersTraining
+from cldm.training.mean import fit_mean
 from cldm.training.relation import RelationTraining, RelationWeights
 from ldm.scene import Scene
 from ldm.weights import WeightsError, load_weights
 
 _VARIATIONS = 24
+_GUESSED = 140
 _DIVERGENCE = 3e-5
 # Of validation, whatever seed a run has: losses before and after a resume are comparable.
 _UNSEEN_SEED = 10_007
 
 
+def _nothing() -> None:
+    """What most stages do in the end."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A stage that can be fitted. `part` is what learns and is written out as weights."""
+    """A stage that can be fitted. `part` is what learns and is written out as weights, after
+    `finish` has measured or fitted what needs the trained weights."""
 
     module: pl.LightningModule
     part: nn.Module
     batches: DataLoader[Any]
     validation: list[Any]
     num_steps: int
+    finish: Callable[[], None] = _nothing
 
 
 def prepare_autoencoder(config: ModelConfig, run: RunConfig) -> Prepared:
@@ -56,8 +66,9 @@ def prepare_autoencoder(config: ModelConfig, run: RunConfig) -> Prepared:
         module=module,
         part=autoencoder,
         batches=DataLoader(drawn, batch_size=stage.batch_size),
-        validation=[_first(unseen, 32)],
+        validation=[(canvases := _first(unseen, 32))],
         num_steps=stage.num_steps,
+        finish=_nothing if autoencoder.linear else lambda: autoencoder.calibrate(canvases),
     )
 
 
@@ -92,10 +103,22 @@ def prepare_layers(config: ModelConfig, run: RunConfig) -> Prepared:
             seed=seed,
         )
 
+    scenes = examples(stage.batch_size, run.seed)
+    module = LayersTraining(
+        model,
+        learning_rate=stage.learning_rate,
+        num_steps=stage.num_steps,
+        timestep_shift=config.training.timestep_shift,
+    )
+
+    def finish() -> None:
+        fit_mean(model, list(islice(scenes, _GUESSED)), module.wordless, config.training.mean_steps)
+
     return Prepared(
-        module=LayersTraining(model, learning_rate=stage.learning_rate, num_steps=stage.num_steps),
+        module=module,
         part=model,
-        batches=DataLoader(examples(stage.batch_size, run.seed), batch_size=None),
+        batches=DataLoader(scenes, batch_size=None),
+        finish=finish if config.training.mean_steps else _nothing,
         validation=[examples(6, _UNSEEN_SEED).first()],
         num_steps=stage.num_steps,
     )

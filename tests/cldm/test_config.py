@@ -11,7 +11,8 @@ MODELS = Path(__file__).parents[2] / "models"
 TINY = MODELS / "layers_tiny.yaml"
 
 KEYS = {
-    "": "canvas picture max_slots margin framed prediction preconditioned hint_channels weights",
+    "": "canvas picture max_slots margin framed prediction preconditioned zero_terminal_snr"
+    " hint_channels weights",
     "autoencoder": "latent_channels channels num_residuals num_groups patch linear",
     "text": "width depth num_heads length",
     "unet": "layout channels attention across num_residuals num_heads",
@@ -19,7 +20,7 @@ KEYS = {
     "training.autoencoder": "num_steps batch_size learning_rate",
     "training.layers": "num_steps batch_size learning_rate",
     "training.relation": "num_steps batch_size learning_rate",
-    "training": "num_slots",
+    "training": "num_slots timestep_shift mean_steps",
 }
 
 
@@ -83,6 +84,7 @@ def test_arguments_go_to_the_run_or_to_the_model() -> None:
         ("stage=layer", "layers"),
         ("minutes=long", "minutes"),
         ("precision=32", "32-true"),
+        ("prediction=eps", "zero_terminal_snr: found true with eps, expected with v"),
         ("canvas", "canvas"),
         ("unet.channels=[3", "arguments|channels|config"),
         ("model=none.yaml", "none.yaml"),

@@ -38,7 +38,7 @@ def added(
     control: ControlNet, latents: Tensor, hint: Tensor, timestep: Tensor, prompts: Prompts
 ) -> tuple[Tensor, ...]:
     """What the ControlNet adds."""
-    encoded = control.encode_hint(hint, prompts.present)
+    encoded = control.encode(hint, prompts)
     return control(latents, encoded, timestep, prompts)
 
 
@@ -62,10 +62,25 @@ def test_control_changes_nothing_when_new(layout: str) -> None:
 @torch.no_grad()
 def test_hints_are_silent_when_new_and_then_heard() -> None:
     control, (latents, hint, timestep, prompts) = new("stacked"), inputs()
-    assert not control.encode_hint(hint, prompts.present).any()
+    encoded = control.encode(hint, prompts)
+    assert not encoded.cells.any()
+    assert encoded.mean.shape == latents.shape
+    assert not encoded.mean.any()
     first = added(awake(control), latents, hint, timestep, prompts)
     other = added(control, latents, 1 - hint, timestep, prompts)
     assert min(float((a - b).abs().max()) for a, b in zip(first, other, strict=True)) > 1e-4
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("layout", ["stacked", "packed"])
+def test_under_an_even_mask_each_prompt_has_a_pattern_of_its_own(layout: str) -> None:
+    control = awake(new(layout))
+    *_, prompts = inputs()
+    even = torch.ones(2, SLOTS, 5, 32, 32)
+    # Cells that padding does not reach: masks alone would make them equal.
+    first, second = control.encode(even, prompts).cells[[0, -1], :, 3:5, 3:5].flatten(2)
+    assert torch.pdist(first.T).min() > 1e-4
+    assert ((first - second).diff(dim=-1).abs() > 1e-5).any()
 
 
 @torch.no_grad()

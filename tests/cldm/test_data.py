@@ -70,6 +70,19 @@ def test_backdrops_stay_opaque_and_keep_their_colours() -> None:
     assert (canvas.rgba == plain[:32, :32]).all()
 
 
+def test_backdrops_show_their_middle_and_are_never_mirrored() -> None:
+    ramp = np.full((60, 100, 4), 255, np.uint8)
+    ramp[..., 0] = 2 * np.arange(100)
+    canvases = [
+        backdrop_canvas(stored(tensor_of(ramp), "ramp"), random(seed), 32) for seed in range(9)
+    ]
+    for canvas in canvases:
+        row = canvas.rgba[0, :, 0].astype(int)
+        assert (np.diff(row) > 0).all()
+        assert abs(row.mean() - 99) < 8
+    assert len({canvas.rgba.tobytes() for canvas in canvases}) > 1
+
+
 def test_canvases_are_endless_and_repeat_with_their_seed() -> None:
     first, again, other = (
         torch.stack(list(islice(CanvasDataset(ASSETS, size=32, seed=seed), 12)))

@@ -107,9 +107,7 @@ def test_padding_with_an_absent_slot_leaves_no_trace(
 def test_control_of_strength_zero_is_none(tiny_model: LayerDiffusion, condition: Condition) -> None:
     noisy, timestep = torch.randn(2, 3, 4, 8, 8), torch.full((2, 3), 400.0)
     prompts, hints = tiny_model.prompts(condition), hint(condition, 32)
-    encoded, other = (
-        tiny_model.control.encode_hint(maps, prompts.present) for maps in (hints, 1 - hints)
-    )
+    encoded, other = (tiny_model.control.encode(maps, prompts) for maps in (hints, 1 - hints))
     none, silent, one = (
         tiny_model.predict(noisy, timestep, prompts, code, strength)
         for code, strength in ((encoded, 0.0), (other, 0.0), (encoded, 1.0))

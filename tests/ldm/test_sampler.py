@@ -11,6 +11,8 @@ from ldm.sampler import Sampler, sample
 
 ORDINARY = [Sampler.DDIM, Sampler.DPM, Sampler.UNIPC]
 MEAN, SPREAD = 0.5, 0.5
+USUAL, STRETCHED = (NoiseSchedule(zero_terminal_snr=stretched) for stretched in (False, True))
+EITHER = pytest.mark.parametrize("schedule", [USUAL, STRETCHED], ids=["usual", "stretched"])
 
 
 def drawn(
@@ -19,11 +21,12 @@ def drawn(
     free: Tensor,
     sampler: Sampler = Sampler.DDIM,
     num_steps: int = 10,
+    schedule: NoiseSchedule = USUAL,
 ) -> Tensor:
     """The last of all previews."""
     generator = torch.Generator().manual_seed(3)
     previews = sample(
-        denoiser, kept, free, sampler=sampler, num_steps=num_steps, generator=generator
+        denoiser, kept, free, schedule, sampler=sampler, num_steps=num_steps, generator=generator
     )
     shown = [(preview.step, preview.num_steps, preview.latents) for preview in previews]
     assert [step for step, _, _ in shown] == list(range(1, num_steps + 1))
@@ -37,12 +40,16 @@ def all_free(latents: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("num_steps", [1, 4, 20])
-@pytest.mark.parametrize("kind", Prediction)
+@pytest.mark.parametrize(
+    ("kind", "schedule"),
+    [(Prediction.eps, USUAL), (Prediction.v, USUAL), (Prediction.v, STRETCHED)],
+    ids=["eps", "v", "v stretched"],
+)
 @pytest.mark.parametrize("sampler", Sampler)
 def test_a_network_that_knows_the_truth_leads_to_it(
-    sampler: Sampler, kind: Prediction, num_steps: int
+    sampler: Sampler, kind: Prediction, schedule: NoiseSchedule, num_steps: int
 ) -> None:
-    truth, schedule = torch.randn(2, 2, 4, 5, 6), NoiseSchedule()
+    truth = torch.randn(2, 2, 4, 5, 6)
 
     def network(noisy: Tensor, timestep: Tensor) -> Tensor:
         level = per_slot(schedule.sigma(timestep))
@@ -52,7 +59,7 @@ def test_a_network_that_knows_the_truth_leads_to_it(
         return (noisy - length * truth) / level
 
     denoiser = NetworkDenoiser(network, schedule, kind)
-    found = drawn(denoiser, torch.zeros_like(truth), all_free(truth), sampler, num_steps)
+    found = drawn(denoiser, torch.zeros_like(truth), all_free(truth), sampler, num_steps, schedule)
     torch.testing.assert_close(found, truth, atol=1e-3, rtol=0)
 
 
@@ -63,26 +70,40 @@ def gaussian(noisy: Tensor, sigma: Tensor) -> Tensor:
     return MEAN + SPREAD**2 / (SPREAD**2 + level**2) * (seen - MEAN)
 
 
+@EITHER
 @pytest.mark.parametrize("sampler", ORDINARY)
-def test_a_gaussian_is_drawn_along_its_flow(sampler: Sampler) -> None:
+def test_a_gaussian_is_drawn_along_its_flow(sampler: Sampler, schedule: NoiseSchedule) -> None:
     """The flow's end is known: each deviation shrinks as the spread of noisy latents does."""
     shape = (1, 2, 4, 16, 16)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(3))
-    most = NoiseSchedule().sigma(torch.tensor(999.0))
+    most = schedule.sigma(torch.tensor(999.0))
     begin = noise * (1 + most**2).sqrt()
     expected = MEAN + SPREAD * (begin - MEAN) / (SPREAD**2 + most**2).sqrt()
-    found = drawn(gaussian, torch.zeros(shape), torch.ones(1, 2, dtype=torch.bool), sampler, 250)
+    free = torch.ones(1, 2, dtype=torch.bool)
+    found = drawn(gaussian, torch.zeros(shape), free, sampler, 250, schedule)
     torch.testing.assert_close(found, expected, atol=0.05, rtol=0)
 
 
+@EITHER
 @pytest.mark.parametrize("sampler", Sampler)
-def test_a_gaussian_keeps_its_mean_and_variance(sampler: Sampler) -> None:
+def test_a_gaussian_keeps_its_mean_and_variance(sampler: Sampler, schedule: NoiseSchedule) -> None:
     kept = torch.zeros(2, 2, 4, 32, 32)
-    found = drawn(gaussian, kept, all_free(kept), sampler, 50)
+    found = drawn(gaussian, kept, all_free(kept), sampler, 50, schedule)
     assert abs(float(found.mean()) - MEAN) < 0.03
     # Fresh noise at each step costs more variance for the same number of steps.
     tolerance = 0.12 if sampler is Sampler.EULER_A else 0.06
     assert abs(float(found.std()) / SPREAD - 1) < tolerance
+
+
+def test_the_first_guess_at_large_areas_believes_pure_noise_only_when_not_stretched() -> None:
+    """How far noise alone moves the best guess at the colour of a 16 x 16 canvas of one colour."""
+
+    def moved(schedule: NoiseSchedule) -> float:
+        level = float(schedule.sigma(torch.tensor(999.0)))
+        return (1 + level**2) ** 0.5 / 16 / (1 + level**2 / 16**2)
+
+    assert moved(USUAL) > 0.4
+    assert moved(STRETCHED) < 0.01
 
 
 @pytest.mark.parametrize("sampler", Sampler)
@@ -115,7 +136,7 @@ def test_ten_steps_of_ddim_agree_with_diffusers() -> None:
     text, shape = torch.randn(2, 7, TEXT), (2, 1, 4, 8, 8)
     prompts = asked(text[:, None])
     denoiser = NetworkDenoiser(
-        lambda noisy, timestep: ours(noisy, timestep, prompts, ()), NoiseSchedule(), Prediction.eps
+        lambda noisy, timestep: ours(noisy, timestep, prompts, ()), USUAL, Prediction.eps
     )
     found = drawn(denoiser, torch.zeros(shape), torch.ones(2, 1, dtype=torch.bool))
 

@@ -17,8 +17,9 @@ from cldm.config import ModelConfig
 from cldm.data import Assets, CanvasDataset
 from cldm.examples import ExampleDataset, Examples
 from cldm.latents import CanvasLatents, LatentCache
-from cldm.training.autoencoder import AutoencoderTraining
+from cldm.training.autoencoder import AutoencoderTraining, faded
 from cldm.training.layers import LayersTraining, slot_clean, slot_timesteps
+from cldm.training.mean import fit_mean
 from ldm.denoiser import per_slot
 from ldm.text import Tokenizer
 
@@ -62,7 +63,8 @@ def examples(config: ModelConfig, count: int) -> list[Examples]:
 def layers_training(config: ModelConfig) -> LayersTraining:
     """A new one."""
     torch.manual_seed(0)
-    return LayersTraining(build_model(config), learning_rate=1e-3, num_steps=9)
+    model = build_model(config)
+    return LayersTraining(model, learning_rate=1e-3, num_steps=9, timestep_shift=1.0)
 
 
 def course(config: ModelConfig) -> list[float]:
@@ -119,14 +121,50 @@ def test_pictures_show_masks_layers_and_their_stack(tiny_config: ModelConfig) ->
     assert torch.equal(shown[:, 0, 0], batch.condition.masks.area[:, 1])
 
 
+def test_only_detail_fades_and_only_of_some_canvases() -> None:
+    raw = torch.rand(400, 1, 8, 2, 2) + 1
+    found = faded(raw)
+    assert torch.equal(found[:, :, :4], raw[:, :, :4])
+    left = (found / raw)[:, 0, 4:].flatten(1)
+    torch.testing.assert_close(left, left[:, :1].expand_as(left))
+    assert abs(float((left[:, 0] == 1).float().mean()) - 0.5) < 0.1
+    assert left.min() >= 0
+
+
+def test_the_mean_is_fitted_to_what_guesses_lack(tiny_config: ModelConfig) -> None:
+    module = layers_training(tiny_config)
+    (scene,) = examples(tiny_config, 1)
+    others = {name: weight.clone() for name, weight in module.model.state_dict().items()}
+
+    def error() -> float:
+        # A shift without bounds: every timestep is the last.
+        still = LayersTraining(module.model, learning_rate=1.0, num_steps=9, timestep_shift=1e9)
+        torch.manual_seed(3)
+        return float(still._loss(scene))
+
+    before = error()
+    fit_mean(module.model, [scene] * 4, module.wordless, 150)
+    assert error() < 0.8 * before
+    weights = module.model.state_dict().items()
+    changed = {name for name, weight in weights if (weight != others[name]).any()}
+    assert changed
+    assert all(name.startswith("control.mean.") for name in changed)
+
+
 def test_noise_levels_are_shared_in_two_pictures_of_three() -> None:
     present = torch.ones(3000, 3, dtype=torch.bool)
-    timestep = slot_timesteps(present)
+    timestep = slot_timesteps(present, 1.0)
     assert timestep.min() >= 0
     assert timestep.max() <= 999
     shared = (timestep == timestep[:, :1]).all(dim=1).float().mean()
     assert abs(float(shared) - 2 / 3) < 0.04
     assert abs(float(slot_clean(present).float().mean()) - 1 / 8) < 0.02
+
+
+@pytest.mark.parametrize(("shift", "share"), [(1.0, 0.4), (3.0, 2 / 3)])
+def test_a_shift_dwells_on_high_noise(shift: float, share: float) -> None:
+    timestep = slot_timesteps(torch.ones(9000, 1, dtype=torch.bool), shift)
+    assert abs(float((timestep > 0.6 * 999).float().mean()) - share) < 0.03
 
 
 def test_the_autoencoder_learns_its_canvases(tiny_config: ModelConfig) -> None:
