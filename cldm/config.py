@@ -169,6 +169,11 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> ModelConfig:
     assert isinstance(config, ModelConfig)
     if config.zero_terminal_snr and config.prediction is Prediction.eps:
         raise ConfigError(f"config {path}: zero_terminal_snr: found true with eps, expected with v")
+    guessing = config.preconditioned and config.unet.layout is Layout.stacked
+    if config.training.mean_steps and not guessing:
+        expected = "expected 0 unless preconditioned and stacked"
+        found = config.training.mean_steps
+        raise ConfigError(f"config {path}: training.mean_steps: found {found}, {expected}")
     return config
 
 

@@ -55,7 +55,13 @@ def config(layout: Layout) -> ModelConfig:
             num_heads=2,
         ),
         relation=RelationConfig(width=16, depth=1, num_heads=2),
-        training=TrainingConfig(autoencoder=STAGE, layers=STAGE, relation=STAGE, num_slots=3),
+        training=TrainingConfig(
+            autoencoder=STAGE,
+            layers=STAGE,
+            relation=STAGE,
+            num_slots=3,
+            mean_steps=2 if layout is Layout.stacked else 0,
+        ),
     )
 
 

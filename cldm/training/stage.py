@@ -112,7 +112,8 @@ def prepare_layers(config: ModelConfig, run: RunConfig) -> Prepared:
     )
 
     def finish() -> None:
-        fit_mean(model, list(islice(scenes, _GUESSED)), module.wordless, config.training.mean_steps)
+        steps = config.training.mean_steps
+        fit_mean(model, list(islice(scenes, min(steps, _GUESSED))), module.wordless, steps)
 
     return Prepared(
         module=module,

@@ -85,6 +85,8 @@ def test_arguments_go_to_the_run_or_to_the_model() -> None:
         ("minutes=long", "minutes"),
         ("precision=32", "32-true"),
         ("prediction=eps", "zero_terminal_snr: found true with eps, expected with v"),
+        ("preconditioned=false", "mean_steps: found 2600, expected 0 unless preconditioned"),
+        ("unet.layout=packed", "mean_steps: found 2600, expected 0 unless preconditioned"),
         ("canvas", "canvas"),
         ("unet.channels=[3", "arguments|channels|config"),
         ("model=none.yaml", "none.yaml"),
