@@ -16,8 +16,8 @@ from ldm.values import Frames, TensorValue
 class Prompts(TensorValue):
     """What each slot is asked for: text vectors, its mask on its canvas, its frame.
 
-    `sense` is the whole prompt in one vector (the packed layout, whose prompts hold only where
-    their masks do, leaves it). `present` says which slots exist at all.
+    `sense` is the whole prompt in one vector (the packed layout, whose other prompts hold only
+    where their masks do, heeds the back's alone). `present` says which slots exist at all.
     """
 
     text: Float[Tensor, "b n l d"]

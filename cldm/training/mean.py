@@ -11,11 +11,12 @@ from tqdm import tqdm
 from cldm.condition import hint
 from cldm.examples import Examples
 from cldm.model import LayerDiffusion
-from ldm.denoiser import add_noise, mean_slope, velocity_target
+from ldm.denoiser import NUM_TRAINING_STEPS, add_noise, mean_slope, velocity_target
 from ldm.values import TensorValue
 
 _BATCH, _LEARNING_RATE = 48, 2e-3
-_LEAST_TIMESTEP, _WORDLESS = 500, 0.1
+_LEAST_TIMESTEP, _LAST_TIMESTEP = 500, NUM_TRAINING_STEPS - 1
+_WORDLESS = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ def _gaps(model: LayerDiffusion, scene: Examples, wordless: Tensor) -> Gaps:
     condition = scene.condition.dropped(worded, wordless)
     # More of the highest levels, from which drawing begins.
     share = torch.rand(len(present), 1, device=present.device).sqrt()
-    timestep = (_LEAST_TIMESTEP + share * (999 - _LEAST_TIMESTEP)).expand(present.shape)
+    timestep = (_LEAST_TIMESTEP + share * (_LAST_TIMESTEP - _LEAST_TIMESTEP)).expand(present.shape)
     sigma = model.schedule.sigma(timestep)
     noise = torch.randn_like(scene.latents)
     noisy = add_noise(scene.latents, noise, sigma)
