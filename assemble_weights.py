@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cldm.build import build_model
 from cldm.config import ConfigError, RunConfig, read_run
-from ldm.weights import WeightsError, load_weights, save_weights
+from ldm.checkpoint import WeightsError, load_weights, save_weights
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from cldm.brief import BriefError, light_of, names_of, read_brief, sampling_of, 
 from cldm.build import load_model
 from cldm.config import ConfigError, read_config
 from cldm.results import Results, require_writable, write_results
-from ldm.weights import WeightsError
+from ldm.checkpoint import WeightsError
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from gradio.events import Dependency
 from cldm.build import load_model
 from cldm.config import ConfigError, ModelConfig, read_config
 from cldm.model import LayerDiffusion
-from ldm.weights import WeightsError
+from ldm.checkpoint import WeightsError
 from studio import Studio
 from studio_desk import Desk, lay_desk, lay_outcome
 

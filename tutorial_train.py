@@ -15,7 +15,7 @@ from annotator.scenes.dataset import AnalyticScenes, read_backdrops, read_cutout
 from cldm.config import ConfigError, RunConfig, Stage, read_run
 from cldm.training.fitting import fit
 from cldm.training.stage import Prepared, prepare_autoencoder, prepare_layers, prepare_relation
-from ldm.weights import WeightsError
+from ldm.checkpoint import WeightsError
 
 # Settings
 settings = RunConfig(

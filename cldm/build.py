@@ -9,11 +9,11 @@ from cldm.control import ControlNet
 from cldm.model import LayerDiffusion
 from cldm.relation.transformer import RelationTransformer
 from ldm.autoencoder import Autoencoder
+from ldm.checkpoint import WeightsError, load_weights
 from ldm.denoiser import NoiseSchedule
 from ldm.layout import Layout, PackedLayout, StackedLayout
 from ldm.text import TextTower, Tokenizer
 from ldm.unet import UNet, Widths
-from ldm.weights import WeightsError, load_weights
 
 
 def build_model(config: ModelConfig) -> LayerDiffusion:

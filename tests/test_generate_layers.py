@@ -18,8 +18,8 @@ from subjects import awake, config
 from cldm.brief import read_brief, sampling_of, task_of
 from cldm.build import build_model
 from cldm.config import Layout, ModelConfig
+from ldm.checkpoint import save_weights
 from ldm.text import Tokenizer
-from ldm.weights import save_weights
 
 ROOT = Path(__file__).parent.parent
 BRIEF = {

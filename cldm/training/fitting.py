@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from cldm.callbacks import EMA, Fixed, Pictures, TimeLimit
 from cldm.config import RunConfig
 from cldm.training.stage import Prepared
-from ldm.weights import save_weights
+from ldm.checkpoint import save_weights
 
 _DECAY = 0.999
 

@@ -21,8 +21,8 @@ from cldm.training.autoencoder import AutoencoderTraining
 from cldm.training.layers import LayersTraining
 from cldm.training.mean import fit_mean
 from cldm.training.relation import RelationTraining, RelationWeights
+from ldm.checkpoint import WeightsError, load_weights
 from ldm.scene import Scene
-from ldm.weights import WeightsError, load_weights
 
 _VARIATIONS = 24
 _GUESSED = 140

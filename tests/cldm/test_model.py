@@ -12,10 +12,10 @@ from cldm.condition import Condition, hint
 from cldm.config import ModelConfig
 from cldm.model import LayerDiffusion, Order, Sampling, Task, blank_task
 from cldm.relation.guides import unknown_hint
+from ldm.checkpoint import WeightsError, save_weights
 from ldm.compositing import resize, whole_frames
 from ldm.sampler import Sampler
 from ldm.values import Frames, Layers, Masks, identity_effects
-from ldm.weights import WeightsError, save_weights
 
 QUICK = Sampling(num_steps=2, guidance_scale=2.0)
 

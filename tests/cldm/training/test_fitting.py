@@ -13,7 +13,7 @@ from cldm.config import ModelConfig, RunConfig, Stage
 from cldm.training.fitting import fit
 from cldm.training.optimisation import one_cycle
 from cldm.training.stage import Prepared, prepare_autoencoder, prepare_layers
-from ldm.weights import WeightsError, load_weights
+from ldm.checkpoint import WeightsError, load_weights
 
 # Lightning remarks on workers, lengths and folders that are as they should be.
 pytestmark = [

@@ -1,0 +1,86 @@
+"""Laws of our own weights: a round trip keeps them, bad files are refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ldm.checkpoint import WeightsError, load_weights, save_weights
+
+
+def module() -> nn.Module:
+    """Two linear parts and a buffer of whole numbers."""
+    whole = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    whole.register_buffer("count", torch.tensor([7]))
+    return whole
+
+
+def state(whole: nn.Module) -> dict[str, Tensor]:
+    """A copy of the weights."""
+    return {key: weight.clone() for key, weight in whole.state_dict().items()}
+
+
+def test_round_trip_keeps_weights_to_half_precision(tmp_path: Path) -> None:
+    written, path = module(), tmp_path / "new" / "part.safetensors"
+    save_weights(written, path)
+    found = module()
+    load_weights(found, path)
+    for key, weight in found.state_dict().items():
+        assert torch.equal(weight, written.state_dict()[key].half().to(weight.dtype)), key
+    assert found[0].weight.dtype is torch.float32  # pyright: ignore
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "part.safetensors"
+    save_weights(module(), path)
+    before = path.read_bytes()
+    shared = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    shared[1].weight = shared[0].weight  # pyright: ignore
+    shared.half()
+    with pytest.raises(RuntimeError, match="share memory"):
+        save_weights(shared, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def spoiled(path: Path, how: str) -> str:
+    """Write a bad file; what the refusal says."""
+    weights = {key: weight.contiguous() for key, weight in module().state_dict().items()}
+    match how:
+        case "absent":
+            return "no such file"
+        case "empty" | "cut" | "text":
+            save_file(weights, path)
+            whole = path.read_bytes()
+            path.write_bytes({"empty": b"", "cut": whole[:-9], "text": b"not weights" * 9}[how])
+            return "not a whole safetensors file"
+        case "key":
+            del weights["1.bias"]
+            said = "1.bias is missing"
+        case "shape":
+            weights["1.bias"] = torch.zeros(3)
+            said = r"1.bias has shape \(3,\), expected \(2,\)"
+        case _:
+            weights["2.bias"] = torch.zeros(3)
+            said = "2.bias is not part of this model"
+    save_file(weights, path)
+    return said
+
+
+@pytest.mark.parametrize("how", ["absent", "empty", "cut", "text", "key", "shape", "unknown"])
+def test_bad_weights_are_refused_in_one_line_and_nothing_changes(tmp_path: Path, how: str) -> None:
+    path, found = tmp_path / "part.safetensors", module()
+    said, before = spoiled(path, how), state(found)
+    with pytest.raises(WeightsError, match=said) as refusal:
+        load_weights(found, path)
+    assert str(path) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert all(torch.equal(weight, before[key]) for key, weight in found.state_dict().items())
+
+
+def test_a_folder_is_not_weights(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="no such file"):
+        load_weights(module(), tmp_path)
