@@ -61,7 +61,7 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, timestep: Float[Tensor, "*b"]) -> Float[Tensor, "*b d"]:
         """Embed timesteps 0..999 (fractions allowed)."""
-        waves = sinusoid(timestep, self.channels).to(self.first.weight.dtype)
+        waves = sinusoid(timestep, self.channels).to(self.first.bias.dtype)
         return self.second(F.silu(self.first(waves)))
 
 
