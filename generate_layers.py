@@ -9,6 +9,7 @@ OUT gets one PNG per layer, document.psd, document.ora, composite.png and contac
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -17,6 +18,7 @@ from cldm.brief import BriefError, light_of, names_of, read_brief, sampling_of, 
 from cldm.build import load_model
 from cldm.config import ConfigError, read_config
 from cldm.results import Results, require_writable, write_results
+from cldm.runtime import RuntimeChoiceError, add_runtime_arguments, ready, runtime_of
 from ldm.checkpoint import WeightsError
 
 
@@ -26,9 +28,11 @@ def main() -> None:
     begin = time.perf_counter()
     config = read_config(arguments.model)
     brief = read_brief(arguments.brief, arguments.override)
-    sampling = sampling_of(brief)
+    runtime = runtime_of(arguments)
+    sampling = replace(sampling_of(brief), batched_guidance=not runtime.low_vram)
     require_writable(arguments.out)
-    model = load_model(config, arguments.model.parent)
+    model = load_model(config, arguments.model.parent, runtime.precision.dtype)
+    ready(model, runtime)
     task = task_of(brief, config, model.tokenizer, arguments.brief.parent)
 
     layers = task.layers
@@ -51,11 +55,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("out", type=Path, help="the folder to write")
     parser.add_argument("override", nargs="*", help="key=value, over the brief's own")
     parser.add_argument("--model", type=Path, default=Path("models/layers_tiny.yaml"))
+    add_runtime_arguments(parser)
     return parser.parse_args()
 
 
 if __name__ == "__main__":
     try:
         main()
-    except (BriefError, ConfigError, WeightsError, OSError) as error:
+    except (BriefError, ConfigError, RuntimeChoiceError, WeightsError, OSError) as error:
         sys.exit(f"error: {error}")

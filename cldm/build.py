@@ -2,17 +2,19 @@
 
 from pathlib import Path
 
+import torch
+
 from cldm.condition import HINT_CHANNELS
 from cldm.config import Layout as LayoutName
-from cldm.config import ModelConfig
+from cldm.config import ModelConfig, TextConfig
 from cldm.control import ControlNet
 from cldm.model import LayerDiffusion
 from cldm.relation.transformer import RelationTransformer
 from ldm.autoencoder import Autoencoder
-from ldm.checkpoint import WeightsError, load_weights
+from ldm.checkpoint import WeightsError, load_weights, overlay_weights
 from ldm.denoiser import NoiseSchedule
 from ldm.layout import Layout, PackedLayout, StackedLayout
-from ldm.text import TextTower, Tokenizer
+from ldm.text import ClipTower, OpenClipTower, TextFamily, TextTower, Tokenizer
 from ldm.unet import UNet, Widths
 
 
@@ -20,13 +22,8 @@ def build_model(config: ModelConfig) -> LayerDiffusion:
     """A new model without trained weights."""
     widths, hint_channels = _widths(config)
     return LayerDiffusion(
-        tokenizer=Tokenizer(config.text.length),
-        text=TextTower(
-            width=config.text.width,
-            depth=config.text.depth,
-            num_heads=config.text.num_heads,
-            length=config.text.length,
-        ),
+        tokenizer=Tokenizer(config.text.length, config.text.family.padding),
+        text=build_text(config.text),
         unet=UNet(widths, _layout(config)),
         control=ControlNet(
             widths,
@@ -48,6 +45,18 @@ def build_model(config: ModelConfig) -> LayerDiffusion:
     )
 
 
+def build_text(config: TextConfig) -> TextTower:
+    """A new text tower alone."""
+    tower = ClipTower if config.family is TextFamily.clip else OpenClipTower
+    return tower(
+        width=config.width,
+        depth=config.depth,
+        num_heads=config.num_heads,
+        length=config.length,
+        skip=config.skip,
+    )
+
+
 def build_autoencoder(config: ModelConfig) -> Autoencoder:
     """A new autoencoder alone."""
     part = config.autoencoder
@@ -61,15 +70,23 @@ def build_autoencoder(config: ModelConfig) -> Autoencoder:
     )
 
 
-def load_model(config: ModelConfig, folder: Path) -> LayerDiffusion:
+def load_model(
+    config: ModelConfig, folder: Path, dtype: torch.dtype = torch.float32
+) -> LayerDiffusion:
     """The model with the weights that its config names, looked for in `folder`; ready to draw.
 
-    Raises WeightsError with one line when they are missing, cut short or of another model.
+    `dtype` is the precision of text tower, ControlNet and U-Net; weights go there straight from the
+    file. Raises WeightsError with one line when they are missing, cut short or of another model.
     """
     if not config.weights:
         raise WeightsError("weights: the config names none; train first, or set weights=FILE")
-    model = build_model(config)
+    with torch.device("meta"):
+        model = build_model(config)
+    for network in (model.text, model.control, model.unet):
+        network.to(dtype)
     load_weights(model, folder / config.weights)
+    for over in config.over:
+        overlay_weights(model, folder / over)
     return model.eval()
 
 

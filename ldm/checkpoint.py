@@ -1,5 +1,6 @@
 """Weights of ours in and out: safetensors, strictly."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -14,37 +15,70 @@ class WeightsError(ValueError):
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Fill a module from a safetensors file, strictly; half precision becomes the module's own.
+    """Fill a module from a safetensors file, strictly, in the module's own precision.
+
+    Tensors that are stored in that precision stay mapped to the file until they are written to, so
+    a module that was built on the meta device never takes more memory than its weights.
 
     Raises WeightsError naming the file and what is wrong: missing, cut short, or the first key that
     is absent, unknown or of another shape. The module is untouched then.
     """
+    found, expected = _read(path), module.state_dict()
+    absent = next((key for key in expected if key not in found), None)
+    if absent:
+        raise WeightsError(f"weights {path}: {absent} is missing")
+    _fill(module, found, path)
+
+
+def overlay_weights(module: nn.Module, path: Path) -> None:
+    """Replace those weights of a module that a file holds: what was trained, over its base.
+
+    Raises WeightsError as `load_weights`, but for missing keys. The module is untouched then.
+    """
+    _fill(module, _read(path), path)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"weights {path}: no such file")
     try:
-        found = load_file(path)
+        return load_file(path)
     except SafetensorError as error:
         raise WeightsError(f"weights {path}: not a whole safetensors file ({error})") from error
+
+
+def _fill(module: nn.Module, found: dict[str, Tensor], path: Path) -> None:
     expected = module.state_dict()
-    for key, tensor in expected.items():
-        if key not in found:
-            raise WeightsError(f"weights {path}: {key} is missing")
-        if found[key].shape != tensor.shape:
-            shapes = f"{tuple(found[key].shape)}, expected {tuple(tensor.shape)}"
+    for key, tensor in found.items():
+        if key not in expected:
+            raise WeightsError(f"weights {path}: {key} is not part of this model")
+        if tensor.shape != expected[key].shape:
+            shapes = f"{tuple(tensor.shape)}, expected {tuple(expected[key].shape)}"
             raise WeightsError(f"weights {path}: {key} has shape {shapes}")
-    unknown = sorted(found.keys() - expected.keys())
-    if unknown:
-        raise WeightsError(f"weights {path}: {unknown[0]} is not part of this model")
-    module.load_state_dict(found)
+    own = {key: tensor.to(expected[key].dtype) for key, tensor in found.items()}
+    module.load_state_dict(own, strict=False, assign=True)
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
     """Write a module's weights in half precision; the file is replaced whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = {name: _halved(tensor) for name, tensor in module.state_dict().items()}
+    write_tensors({name: _halved(tensor) for name, tensor in module.state_dict().items()}, path)
+
+
+def require_new(path: Path) -> None:
+    """Raise WeightsError unless `path` is free and its folder is there."""
+    if path.exists():
+        raise WeightsError(f"output {path}: exists already, expected a new name")
+    if not path.parent.is_dir():
+        raise WeightsError(f"output {path}: its folder does not exist")
+
+
+def write_tensors(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors by name, as they are; the file is replaced whole or not at all."""
+    ready = {key: tensor.contiguous() for key, tensor in weights.items()}
     with draft(path) as temporary:
-        save_file(half, temporary)
+        save_file(ready, temporary, metadata={"format": "pt"})
 
 
 def _halved(tensor: Tensor) -> Tensor:
-    return (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+    return tensor.half() if tensor.is_floating_point() else tensor

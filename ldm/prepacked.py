@@ -44,7 +44,10 @@ class PrepackedConvolution(nn.Module):
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
         self.bias = convolution.bias
-        self.stride, self.padding = list(convolution.stride), [int(side) for side in convolution.padding]
+        self.stride, self.padding = (
+            list(convolution.stride),
+            [int(side) for side in convolution.padding],
+        )
         self._plain: Tensor | None = convolution.weight.detach()
         self._weight: Tensor | None = None
 
