@@ -6,6 +6,7 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 
 from ldm.denoiser import (
+    BatchGuidedDenoiser,
     GuidedDenoiser,
     NetworkDenoiser,
     NoiseSchedule,
@@ -104,8 +105,14 @@ def test_guidance_one_is_none_and_more_leads_on() -> None:
 
     noisy, sigma = torch.zeros(1, 1, 4, 2, 2), torch.ones(1, 1)
     for scale, expected in ((0.0, 1.0), (1.0, 3.0), (2.5, 6.0)):
-        found = GuidedDenoiser(toward(3.0), toward(1.0), scale)(noisy, sigma)
-        torch.testing.assert_close(found, torch.full_like(noisy, expected))
+        for denoiser in (
+            GuidedDenoiser(toward(3.0), toward(1.0), scale),
+            BatchGuidedDenoiser(
+                lambda noisy, _: noisy + torch.tensor([[[[[1.0]]]], [[[[3.0]]]]]), scale
+            ),
+        ):
+            found = denoiser(noisy, sigma)
+            torch.testing.assert_close(found, torch.full_like(noisy, expected))
 
 
 def test_linear_velocity_is_the_best_linear_guess() -> None:

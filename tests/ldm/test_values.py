@@ -37,6 +37,17 @@ def test_another_dtype_is_for_floating_numbers_only(condition: Condition) -> Non
     assert torch.equal(condition.to("cpu").tokens, condition.tokens)
 
 
+def test_batches_are_joined_one_after_the_other(condition: Condition) -> None:
+    both = condition.joined(condition.to(torch.float64))
+    for found, expected in (
+        (both.tokens, condition.tokens),
+        (both.masks.area, condition.masks.area),
+        (both.masks.present, condition.masks.present),
+        (both.frames.box, condition.frames.box),
+    ):
+        assert torch.equal(found, torch.cat([expected, expected]))
+
+
 def test_a_scene_moves_whole(photographs: Layers) -> None:
     one = torch.ones(2)
     light = Light(azimuth=one, elevation=one, colour=torch.ones(2, 3), softness=one, ambient=one)
