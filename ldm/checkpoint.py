@@ -1,7 +1,9 @@
 """Weights of ours in and out: safetensors, strictly."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -44,6 +46,21 @@ def save_weights(module: nn.Module, path: Path) -> None:
     half = {name: _halved(tensor) for name, tensor in module.state_dict().items()}
     with draft(path) as temporary:
         save_file(half, temporary)
+
+
+def require_new(path: Path) -> None:
+    """Raise WeightsError unless `path` is free and its folder is there."""
+    if path.exists():
+        raise WeightsError(f"output {path}: exists already, expected a new name")
+    if not path.parent.is_dir():
+        raise WeightsError(f"output {path}: its folder does not exist")
+
+
+def write_tensors(weights: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
+    """Write tensors by name in one type; the file is replaced whole or not at all."""
+    ready = {key: tensor.to(dtype).contiguous() for key, tensor in weights.items()}
+    with draft(path) as temporary:
+        save_file(ready, temporary)
 
 
 def _halved(tensor: Tensor) -> Tensor:
