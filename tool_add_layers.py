@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from cldm.adding import complete, match, relation_of
+from cldm.adding import complete, match
 from cldm.build import build_model
 from cldm.config import ConfigError, Layout, read_config
 from ldm.checkpoint import WeightsError, require_new, write_tensors
