@@ -35,8 +35,9 @@ def main(words: Sequence[str] | None = None) -> None:
     for warning in found.warnings:
         print(f"warning: {warning}", file=sys.stderr)
 
-    weights, report = complete(found, build_model(config).state_dict(), config)
-    write_tensors(weights, arguments.output, PRECISIONS[arguments.precision])
+    born, precision = build_model(config).state_dict(), PRECISIONS[arguments.precision]
+    weights, report = complete(found, born, config, precision)
+    write_tensors(weights, arguments.output)
     print("\n".join(report.lines()))
     print(f"{arguments.output}: {arguments.output.stat().st_size / 1e6:.1f} MB")
 

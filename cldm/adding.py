@@ -15,11 +15,10 @@ from cldm.flat import (
     control_entries,
     model_shapes,
     require_flat,
-    same_shape,
     widenings,
 )
 from ldm.autoencoder import STABLE_DIFFUSION_SCALE
-from ldm.foreign import Foreign
+from ldm.foreign import Foreign, same_shape
 from ldm.unneeded import BASE_PARTS, CONTROL_PART, Unneeded, unneeded
 
 
@@ -95,16 +94,16 @@ def _relation(ours: Foreign | None, shapes: Mapping[str, Shape]) -> dict[str, Te
     if ours is None:
         return {}
     part = {key: shape for key, shape in shapes.items() if key.startswith("relation.")}
-    return {key: _checked(ours, key, shape) for key, shape in part.items()}
+    return {key: ours.tensor(key, shape) for key, shape in part.items()}
 
 
 def complete(
-    match: Match, born: Mapping[str, Tensor], config: ModelConfig
+    match: Match, born: Mapping[str, Tensor], config: ModelConfig, dtype: torch.dtype
 ) -> tuple[dict[str, Tensor], Report]:
-    """All weights of a model, and what became of each key; `born` has a new model's."""
+    """All weights of a model in one type, and what became of each key; `born` has a new model's."""
     given = {**match.weights, **_latent_scale(config.autoencoder.latent_channels)}
     widened = [key for key in given if given[key].shape != born[key].shape]
-    weights = {key: _fitted(key, given, new, config) for key, new in born.items()}
+    weights = {key: _fitted(key, given, new, config).to(dtype) for key, new in born.items()}
     report = Report(
         taken=[key for key in match.weights if key not in widened],
         widened=widened,
@@ -126,30 +125,11 @@ def _matched(foreign: Foreign, entries: Iterable[Entry], reasons: Sequence[Unnee
     remaining, weights = dict(foreign.weights), dict[str, Tensor]()
     for entry in entries:
         names, shape = entry.names.foreign(foreign.naming), entry.foreign_shape(foreign.naming)
-        weights[entry.ours] = _joined([_checked(foreign, name, shape) for name in names], entry)
+        weights[entry.ours] = _joined([foreign.tensor(name, shape) for name in names], entry)
         for name in names:
             del remaining[name]
     left = {key: _reason(foreign, key, reasons) for key in remaining}
     return Match(weights=weights, left=left)
-
-
-def _checked(foreign: Foreign, name: str, shape: Shape) -> Tensor:
-    if name not in foreign.weights:
-        raise foreign.refusal(f"{name} is missing")
-    found = foreign.weights[name]
-    if not same_shape(found.shape, shape):
-        raise foreign.refusal(f"{name} has shape {tuple(found.shape)}, expected {shape}")
-    if found.dtype not in _TYPES:
-        expected = "float16, bfloat16 or float32"
-        raise foreign.refusal(f"{name} has dtype {_word(found.dtype)}, expected {expected}")
-    return found
-
-
-_TYPES = (torch.float16, torch.bfloat16, torch.float32)
-
-
-def _word(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 def _joined(tensors: Sequence[Tensor], entry: Entry) -> Tensor:
@@ -167,7 +147,8 @@ def _reason(foreign: Foreign, key: str, reasons: Sequence[Unneeded]) -> str:
 def _copied(weights: Mapping[str, Tensor], control: Sequence[Entry]) -> dict[str, Tensor]:
     """The weights with the U-Net's encoder, middle and time embedding as the ControlNet's."""
     twins = {entry.ours: f"unet.{entry.ours.removeprefix('control.')}" for entry in control}
-    return {**weights, **{key: weights[twin] for key, twin in twins.items() if twin in weights}}
+    shared = {key: weights[twin].clone() for key, twin in twins.items() if twin in weights}
+    return {**weights, **shared}
 
 
 def _changed_decoder(

@@ -4,9 +4,8 @@ Each tensor that it shares with the layered model has an `Entry`; where the laye
 `Widening` says along which axis.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +20,7 @@ from ldm.library_weights import (
     open_clip_names,
     table_names,
 )
+from ldm.text import TextFamily
 from ldm.weights import Naming, control_table, is_projection, unet_table
 
 Shape = tuple[int, ...]
@@ -97,12 +97,6 @@ def widenings(config: ModelConfig) -> dict[str, Widening]:
     }
 
 
-def is_second(shapes: Mapping[str, Shape]) -> bool:
-    """Whether a model is built like Stable Diffusion 2: open_clip's text tower, linear
-    projections."""
-    return "text.network.positional_embedding" in shapes
-
-
 def base_entries(config: ModelConfig, shapes: Mapping[str, Shape]) -> list[Entry]:
     """The flat model without its ControlNet, in the order of the files."""
     part = config.autoencoder
@@ -110,7 +104,7 @@ def base_entries(config: ModelConfig, shapes: Mapping[str, Shape]) -> list[Entry
     names = (
         _under("unet", table_names(unet_table(widths_of(config)[0]), _keys("unet", shapes)))
         | _under("autoencoder", table_names(autoencoder, _keys("autoencoder", shapes)))
-        | _under("text", _text_names(shapes))
+        | _under("text", _text_names(config, shapes))
     )
     return _entries(names, config, shapes)
 
@@ -138,15 +132,15 @@ def _under(part: str, names: Mapping[str, Names]) -> dict[str, Names]:
     return {f"{part}.{key}": foreign.under(*_PREFIXES[part]) for key, foreign in names.items()}
 
 
-def _text_names(shapes: Mapping[str, Shape]) -> dict[str, Names]:
+def _text_names(config: ModelConfig, shapes: Mapping[str, Shape]) -> dict[str, Names]:
     keys = _keys("text", shapes)
-    return open_clip_names(keys) if is_second(shapes) else clip_names(keys)
+    return clip_names(keys) if config.text.family is TextFamily.clip else open_clip_names(keys)
 
 
 def _entries(
     names: Mapping[str, Names], config: ModelConfig, shapes: Mapping[str, Shape]
 ) -> list[Entry]:
-    widened, second = widenings(config), is_second(shapes)
+    widened, second = widenings(config), config.text.family is TextFamily.open_clip
     return [
         _entry(key, foreign, _flat(shapes[key], widened.get(key)), second=second)
         for key, foreign in names.items()
@@ -166,13 +160,3 @@ def _entry(key: str, names: Names, shape: Shape, *, second: bool) -> Entry:
     if key.startswith("autoencoder.") and ".attentions." in key and len(shape) == 2:
         ldm = (*shape, 1, 1)
     return Entry(ours=key, shape=shape, names=names, ldm_shape=ldm, diffusers_shape=diffusers)
-
-
-def same_shape(found: Sequence[int], expected: Sequence[int]) -> bool:
-    """Whether two shapes are one but for 1x1 kernels, which some write as linear maps."""
-    return _linear(found) == _linear(expected)
-
-
-def _linear(shape: Sequence[int]) -> Shape:
-    kernel = tuple(shape[2:])
-    return tuple(shape[:2]) if prod(kernel) == 1 else tuple(shape)

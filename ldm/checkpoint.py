@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -56,11 +55,11 @@ def require_new(path: Path) -> None:
         raise WeightsError(f"output {path}: its folder does not exist")
 
 
-def write_tensors(weights: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
-    """Write tensors by name in one type; the file is replaced whole or not at all."""
-    ready = {key: tensor.to(dtype).contiguous() for key, tensor in weights.items()}
+def write_tensors(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors by name, as they are; the file is replaced whole or not at all."""
+    ready = {key: tensor.contiguous() for key, tensor in weights.items()}
     with draft(path) as temporary:
-        save_file(ready, temporary)
+        save_file(ready, temporary, metadata={"format": "pt"})
 
 
 def _halved(tensor: Tensor) -> Tensor:

@@ -3,8 +3,9 @@
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,23 @@ class Foreign:
         origin = looks_like(self.weights)
         return WeightsError(f"weights {self.path}: {mismatch}{f': {origin}' if origin else ''}")
 
+    def tensor(self, key: str, shape: Sequence[int]) -> Tensor:
+        """One tensor; a kernel of 1x1 may be missing in its shape. Raises WeightsError unless it is
+        there, of that shape, in half or single precision."""
+        if key not in self.weights:
+            raise self.refusal(f"{key} is missing")
+        found = self.weights[key]
+        if not same_shape(found.shape, shape):
+            raise self.refusal(f"{key} has shape {tuple(found.shape)}, expected {tuple(shape)}")
+        if found.dtype not in _TYPES:
+            dtype = str(found.dtype).removeprefix("torch.")
+            expected = "float16, bfloat16 or float32"
+            raise self.refusal(f"{key} has dtype {dtype}, expected {expected}")
+        return found
+
+
+_TYPES = (torch.float16, torch.bfloat16, torch.float32)
+
 
 def read_foreign(path: Path) -> Foreign:
     """Read safetensors, a PyTorch pickle of tensors, or a diffusers folder; memory-mapped where the
@@ -48,6 +66,16 @@ def read_foreign(path: Path) -> Foreign:
     if _CONTROL_KEY in weights:
         return Foreign(path=path, naming=Naming.DIFFUSERS, weights=_prefixed(weights, "controlnet"))
     return Foreign(path=path, naming=Naming.LDM, weights=weights)
+
+
+def same_shape(found: Sequence[int], expected: Sequence[int]) -> bool:
+    """Whether two shapes are one but for 1x1 kernels, which some write as linear maps."""
+    return _linear(found) == _linear(expected)
+
+
+def _linear(shape: Sequence[int]) -> tuple[int, ...]:
+    kernel = tuple(shape[2:])
+    return tuple(shape[:2]) if prod(kernel) == 1 else tuple(shape)
 
 
 _CONTROL_KEY = "controlnet_cond_embedding.conv_in.weight"

@@ -5,6 +5,16 @@ import gzip
 from diffusers import ControlNetModel
 from subjects import FIXTURES, HEADS, TEXT
 
+from cldm.config import (
+    AutoencoderConfig,
+    Layout,
+    ModelConfig,
+    RelationConfig,
+    TextConfig,
+    UNetConfig,
+)
+from ldm.text import TextFamily
+
 HINT_WIDTHS = (4, 8)
 
 
@@ -29,3 +39,26 @@ def foreign_control() -> ControlNetModel:
         attention_head_dim=HEADS,
         conditioning_embedding_out_channels=HINT_WIDTHS,
     ).eval()
+
+
+def flat_config(layout: Layout, family: TextFamily) -> ModelConfig:
+    """A model around Stable Diffusion 1 (clip) or 2 (open_clip), as small as its blocks allow."""
+    return ModelConfig(
+        canvas=32,
+        picture=32,
+        max_slots=3,
+        hint_channels=HINT_WIDTHS,
+        autoencoder=AutoencoderConfig(
+            latent_channels=4, channels=(8, 16), num_residuals=1, num_groups=4
+        ),
+        text=TextConfig(family=family, width=TEXT, depth=2, num_heads=2, length=8),
+        unet=UNetConfig(
+            layout=layout,
+            channels=(32, 64),
+            attention=(True, False),
+            across=(False, True),
+            num_residuals=2,
+            num_heads=HEADS,
+        ),
+        relation=RelationConfig(width=16, depth=1, num_heads=2),
+    )
