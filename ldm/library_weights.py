@@ -44,13 +44,13 @@ def autoencoder_table(num_levels: int, num_residuals: int) -> Table:
     """All leaf modules of diffusers' AutoencoderKL and LDM's, through diffusers' own converter; a
     row for each shortcut that there may be."""
     original = _autoencoder_modules(num_levels, num_residuals)
-    marked = {f"{module}.weight": torch.tensor(mark) for mark, module in enumerate(original)}
+    kinds = ("weight", "bias")
+    marks = {module: torch.tensor(mark) for mark, module in enumerate(original)}
+    marked = {f"{module}.{kind}": mark for module, mark in marks.items() for kind in kinds}
     levels = {"down_block_types": range(num_levels), "up_block_types": range(num_levels)}
     converted: dict[str, Tensor] = convert_ldm_vae_checkpoint(marked, levels)
-    foreign = {key.removesuffix(".weight"): mark for key, mark in converted.items()}
-    return tuple(
-        row(f"network.{name}", original[int(mark)], name) for name, mark in foreign.items()
-    )
+    found = {key.rpartition(".")[0]: original[int(mark)] for key, mark in converted.items()}
+    return tuple(row(f"network.{name}", module, name) for name, module in found.items())
 
 
 def clip_names(keys: Iterable[str]) -> dict[str, Names]:

@@ -1,9 +1,14 @@
 """Foreign weights to try laws on: what published files hold, and diffusers' networks in small."""
 
 import gzip
+from pathlib import Path
+from typing import Any
 
-from diffusers import ControlNetModel
-from subjects import FIXTURES, HEADS, TEXT
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from subjects import FIXTURES, HEADS, TEXT, awake
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from cldm.config import (
     AutoencoderConfig,
@@ -30,15 +35,55 @@ def manifest(name: str) -> dict[str, tuple[int, ...]]:
 
 def foreign_control() -> ControlNetModel:
     """Diffusers' ControlNet in the sizes of `subjects.WIDTHS`."""
-    return ControlNetModel(
-        in_channels=4,
-        block_out_channels=(32, 64),
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        layers_per_block=2,
-        cross_attention_dim=TEXT,
-        attention_head_dim=HEADS,
-        conditioning_embedding_out_channels=HINT_WIDTHS,
-    ).eval()
+    return networks(TextFamily.clip)["controlnet"]
+
+
+def networks(family: TextFamily) -> dict[str, Any]:
+    """Stable Diffusion 1 (clip) or 2 (open_clip) and a ControlNet as diffusers has them, by folder;
+    as small as their blocks allow, in the sizes of `subjects.WIDTHS`, none of it silent."""
+    shared: dict[str, Any] = {
+        "in_channels": 4,
+        "block_out_channels": (32, 64),
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "layers_per_block": 2,
+        "cross_attention_dim": TEXT,
+        "attention_head_dim": HEADS,
+        "use_linear_projection": family is TextFamily.open_clip,
+    }
+    blocks = ("UpBlock2D", "CrossAttnUpBlock2D")
+    vae: dict[str, Any] = {
+        "block_out_channels": (8, 16),
+        "down_block_types": ("DownEncoderBlock2D",) * 2,
+        "up_block_types": ("UpDecoderBlock2D",) * 2,
+        "norm_num_groups": 4,
+    }
+    text = CLIPTextConfig(
+        hidden_size=TEXT,
+        intermediate_size=4 * TEXT,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=8,
+        hidden_act="quick_gelu" if family is TextFamily.clip else "gelu",
+    )
+    found = {
+        "unet": UNet2DConditionModel(**shared, out_channels=4, up_block_types=blocks),
+        "vae": AutoencoderKL(**vae),
+        "text_encoder": CLIPTextModel(text),
+        "controlnet": ControlNetModel(**shared, conditioning_embedding_out_channels=HINT_WIDTHS),
+    }
+    return {name: awake(network).eval() for name, network in found.items()}
+
+
+def write_networks(found: dict[str, Any], folder: Path) -> Path:
+    """The networks as diffusers and transformers write them."""
+    for name, network in found.items():
+        network.save_pretrained(folder / name)
+    return folder
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    """Equal keys, shapes and values."""
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
 def flat_config(layout: Layout, family: TextFamily) -> ModelConfig:
