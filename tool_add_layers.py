@@ -26,7 +26,7 @@ PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": to
 def main(words: Sequence[str] | None = None) -> None:
     """Read and check, build, fill, write."""
     arguments = _arguments(words)
-    require_new(arguments.output)
+    require_new(arguments.output, ".safetensors")
     config = read_config(arguments.model, _overrides(arguments))
     base = read_foreign(arguments.input)
     control = read_foreign(arguments.control) if arguments.control else None

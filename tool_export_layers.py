@@ -22,9 +22,9 @@ from ldm.weights import Naming
 def main(words: Sequence[str] | None = None) -> None:
     """Read and check, rename, write."""
     arguments = _arguments(words)
-    require_new(arguments.output)
-    config = read_config(arguments.model, _overrides(arguments))
     naming = Naming(arguments.to)
+    require_new(arguments.output, ".safetensors" if naming is Naming.LDM else "")
+    config = read_config(arguments.model, _overrides(arguments))
     weights = flat_weights(read_foreign(arguments.weights), naming, config)
     if naming is Naming.LDM:
         write_tensors(weights, arguments.output)

@@ -47,12 +47,15 @@ def save_weights(module: nn.Module, path: Path) -> None:
         save_file(half, temporary)
 
 
-def require_new(path: Path) -> None:
-    """Raise WeightsError unless `path` is free and its folder is there."""
+def require_new(path: Path, suffix: str) -> None:
+    """Raise WeightsError unless `path` is free, its folder is there and its name ends in
+    `suffix`."""
     if path.exists():
         raise WeightsError(f"output {path}: exists already, expected a new name")
     if not path.parent.is_dir():
         raise WeightsError(f"output {path}: its folder does not exist")
+    if path.suffix != suffix:
+        raise WeightsError(f"output {path}: expected {suffix or 'a folder, without a suffix'}")
 
 
 def write_tensors(weights: Mapping[str, Tensor], path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -147,7 +148,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_pickle(path: Path) -> dict[str, Tensor]:
     """Tensors of a pickle; Lightning's may lie under `state_dict`."""
     try:
-        with torch.serialization.safe_globals(_INERT):
+        with torch.serialization.safe_globals(_INERT), warnings.catch_warnings():
+            # Of an old pickle's protocol.
+            warnings.simplefilter("ignore")
             found = torch.load(
                 path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
             )
@@ -191,16 +194,13 @@ _INERT: list[Any] = [
 
 def _reason(error: Exception) -> str:
     """Why a pickle was not read, in a line."""
-    wanted = (
-        re.search(r"GLOBAL (\S+)", str(error))
-        if isinstance(error, pickle.UnpicklingError)
-        else None
-    )
-    if wanted:
-        return f"refused, the pickle would run code: it calls {wanted[1]}"
+    wanted = re.search(r"GLOBAL (\S+)", str(error))
+    if wanted and isinstance(error, pickle.UnpicklingError):
+        return f"refused, the pickle would run code: it asks for {wanted[1]}"
     return f"not a whole PyTorch file ({_line(error)})"
 
 
 def _line(error: Exception) -> str:
-    """An error's first sentence."""
-    return f"{type(error).__name__} {error}".split("\n")[0].split(". ")[0][:160]
+    """An error's first sentence; of a refused pickle, the one that tells something."""
+    _, _, told = str(error).rpartition("WeightsUnpickler error: ")
+    return f"{type(error).__name__} {told}".split("\n")[0].split(". ")[0][:160]

@@ -59,6 +59,6 @@ def _part(weights: Mapping[str, Tensor]) -> str:
         return "a ControlNet"
     vae = ("first_stage_model.", "vae.", "encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
     if weights and all(key.startswith((*vae, "loss.")) for key in weights):
-        return "an autoencoder alone"
+        return "an autoencoder"
     text = ("text_model.", "cond_stage_model.", "text_encoder.")
-    return "a text tower alone" if weights and all(k.startswith(text) for k in weights) else ""
+    return "a text tower" if weights and all(k.startswith(text) for k in weights) else ""

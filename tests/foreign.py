@@ -1,11 +1,13 @@
 """Foreign weights to try laws on: what published files hold, and diffusers' networks in small."""
 
 import gzip
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from omegaconf import OmegaConf
 from subjects import FIXTURES, HEADS, TEXT, awake
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
@@ -38,9 +40,11 @@ def foreign_control() -> ControlNetModel:
     return networks(TextFamily.clip)["controlnet"]
 
 
+@cache
 def networks(family: TextFamily) -> dict[str, Any]:
     """Stable Diffusion 1 (clip) or 2 (open_clip) and a ControlNet as diffusers has them, by folder;
-    as small as their blocks allow, in the sizes of `subjects.WIDTHS`, none of it silent."""
+    as small as their blocks allow, in the sizes of `subjects.WIDTHS`, none of it silent;
+    look, do not train."""
     shared: dict[str, Any] = {
         "in_channels": 4,
         "block_out_channels": (32, 64),
@@ -107,3 +111,19 @@ def flat_config(layout: Layout, family: TextFamily) -> ModelConfig:
         ),
         relation=RelationConfig(width=16, depth=1, num_heads=2),
     )
+
+
+def write_model(config: ModelConfig, path: Path) -> Path:
+    """A config as a YAML file."""
+    OmegaConf.save(OmegaConf.structured(config), path)
+    return path
+
+
+class Evil:
+    """A pickle that would make a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (exec, (f"open({str(self.path)!r}, 'w')",))
