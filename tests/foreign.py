@@ -1,6 +1,7 @@
 """Foreign weights to try laws on: what published files hold, and diffusers' networks in small."""
 
 import gzip
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,18 @@ def flat_config(layout: Layout, family: TextFamily) -> ModelConfig:
             num_heads=HEADS,
         ),
         relation=RelationConfig(width=16, depth=1, num_heads=2),
+    )
+
+
+def smallest_config() -> ModelConfig:
+    """A model around Stable Diffusion 1 with one block of each kind."""
+    config = flat_config(Layout.stacked, TextFamily.clip)
+    return replace(
+        config,
+        hint_channels=(4, 8),
+        autoencoder=replace(config.autoencoder, channels=(8,)),
+        text=replace(config.text, width=8, depth=1),
+        unet=replace(config.unet, channels=(32, 64), num_residuals=1),
     )
 
 

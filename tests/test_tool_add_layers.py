@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from foreign import Evil, flat_config, networks, write_model, write_networks
+from foreign import Evil, smallest_config, write_model
 from safetensors.torch import load_file, save_file
 from subjects import awake
 from torch import Tensor
@@ -16,26 +16,25 @@ import cldm.adding
 import tool_add_layers
 import tool_export_layers
 from cldm.build import build_model
-from cldm.config import Layout
-from cldm.flat import model_shapes
-from ldm.checkpoint import WeightsError, load_weights, write_tensors
-from ldm.text import TextFamily
+from cldm.flat import base_entries, control_entries, model_shapes
+from ldm.checkpoint import WeightsError, load_weights, save_weights, write_tensors
 
-CONFIG = flat_config(Layout.stacked, TextFamily.clip)
+CONFIG = smallest_config()
+SHAPES = model_shapes(CONFIG)
+ENTRIES, CONTROL_ENTRIES = base_entries(CONFIG, SHAPES), control_entries(CONFIG, SHAPES)
 SCHEDULE = {"betas": torch.zeros(9), "model_ema.decay": torch.tensor(1), "logvar": torch.zeros(9)}
 PLACES = {"cond_stage_model.transformer.text_model.embeddings.position_ids": torch.zeros(1, 8)}
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `model.yaml`, `base.safetensors` (Stable Diffusion 1 in LDM's names, half
-    precision) and `control.safetensors` (the ControlNet alone)."""
+    """A folder with `model.yaml`, and in LDM's names and half precision `whole.safetensors`
+    (Stable Diffusion 1 and a ControlNet) and its two parts, `base` and `control`."""
     folder = tmp_path_factory.mktemp("source")
     model = ["--model", str(write_model(CONFIG, folder / "model.yaml"))]
-    found = write_networks(networks(TextFamily.clip), folder / "folder")
-    ours, whole = str(folder / "ours.safetensors"), folder / "whole.safetensors"
-    tool_add_layers.main([str(found), ours, "--precision", "float16", *model])
-    tool_export_layers.main([ours, str(whole), "--to", "ldm", *model])
+    ours, whole = folder / "ours.safetensors", folder / "whole.safetensors"
+    save_weights(awake(build_model(CONFIG)), ours)
+    tool_export_layers.main([str(ours), str(whole), "--to", "ldm", *model])
     weights = load_file(whole)
     control = {key: weights.pop(key) for key in list(weights) if key.startswith("control_model.")}
     save_file(weights | SCHEDULE | PLACES, folder / "base.safetensors")
@@ -203,9 +202,11 @@ def test_damaged_weights_are_refused_in_one_line_and_nothing_is_written(
     part: str,
     suffix: str,
 ) -> None:
-    """Two hundred files in all."""
-    shapes = model_shapes(CONFIG)
-    monkeypatch.setattr(cldm.adding, "model_shapes", lambda _: shapes)
+    """Two hundred files in all; what the model is made of is worked out once."""
+    monkeypatch.setattr(tool_add_layers, "read_config", lambda *_: CONFIG)
+    monkeypatch.setattr(cldm.adding, "base_entries", lambda *_: ENTRIES)
+    monkeypatch.setattr(cldm.adding, "control_entries", lambda *_: CONTROL_ENTRIES)
+    monkeypatch.setattr(cldm.adding, "model_shapes", lambda _: SHAPES)
     (out := tmp_path / "out").mkdir()
     bad, chance = tmp_path / f"bad{suffix}", np.random.default_rng([*f"{kind}{part}".encode()])
     files = {name: source / f"{name}.safetensors" for name in ("base", "control")}
