@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 
 from cldm.adding import complete, match
-from cldm.build import build_model
 from cldm.config import ConfigError, Layout, read_config
 from ldm.checkpoint import WeightsError, require_new, write_tensors
 from ldm.foreign import read_foreign
@@ -35,8 +34,7 @@ def main(words: Sequence[str] | None = None) -> None:
     for warning in found.warnings:
         print(f"warning: {warning}", file=sys.stderr)
 
-    born, precision = build_model(config).state_dict(), PRECISIONS[arguments.precision]
-    weights, report = complete(found, born, config, precision)
+    weights, report = complete(found, config, PRECISIONS[arguments.precision])
     write_tensors(weights, arguments.output)
     print("\n".join(report.lines()))
     print(f"{arguments.output}: {arguments.output.stat().st_size / 1e6:.1f} MB")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from cldm.build import build_model
 from cldm.config import ModelConfig
 from cldm.flat import (
     Entry,
@@ -24,11 +25,11 @@ from ldm.unneeded import BASE_PARTS, CONTROL_PART, Unneeded, unneeded
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """Foreign weights that fit a model: flat tensors under our names, reasons by key left, and what
-    a person should know."""
+    """Foreign weights that fit a model: flat tensors under our names, foreign keys that are left
+    with the reason, and what a person should know."""
 
     weights: Mapping[str, Tensor]
-    left: Mapping[str, str]
+    left: Sequence[tuple[str, str]]
     warnings: Sequence[str] = ()
 
 
@@ -39,11 +40,11 @@ class Report:
     taken: Sequence[str]
     widened: Sequence[str]
     new: Sequence[str]
-    left: Mapping[str, str]
+    left: Sequence[tuple[str, str]]
 
     def lines(self) -> list[str]:
         """For a person: counts, and groups of keys where something is to be known."""
-        left = Counter(self.left.values())
+        left = Counter(reason for _, reason in self.left)
         return [
             f"taken   {len(self.taken)} tensors",
             f"widened {len(self.widened)} tensors",
@@ -81,7 +82,7 @@ def _flat_match(
         added = _matched(control, control_part, (*reasons, BASE_PARTS))
         return Match(
             weights={**found.weights, **added.weights},
-            left={**found.left, **added.left},
+            left=[*found.left, *added.left],
             warnings=_changed_decoder(found.weights, control, entries),
         )
     if any(map(CONTROL_PART.holds, base.weights)):
@@ -98,19 +99,27 @@ def _relation(ours: Foreign | None, shapes: Mapping[str, Shape]) -> dict[str, Te
 
 
 def complete(
-    match: Match, born: Mapping[str, Tensor], config: ModelConfig, dtype: torch.dtype
+    match: Match, config: ModelConfig, dtype: torch.dtype
 ) -> tuple[dict[str, Tensor], Report]:
-    """All weights of a model in one type, and what became of each key; `born` has a new model's."""
+    """All weights of a model in one type, and what became of each key; what the match does not have
+    is as a new model has it."""
     given = {**match.weights, **_latent_scale(config.autoencoder.latent_channels)}
-    widened = [key for key in given if given[key].shape != born[key].shape]
-    weights = {key: _fitted(key, given, new, config).to(dtype) for key, new in born.items()}
-    report = Report(
-        taken=[key for key in match.weights if key not in widened],
-        widened=widened,
-        new=[key for key in born if key not in match.weights],
-        left=match.left,
-    )
-    return weights, report
+    weights = {key: weight.to(dtype) for key, weight in _born(given, config).items()}
+    new, widened = [*weights, *(given.keys() - match.weights.keys())], list[str]()
+    shapes, wider = model_shapes(config), widenings(config)
+    for key, tensor in given.items():
+        if tensor.shape != shapes[key]:
+            tensor = wider[key].widen(tensor, shapes[key][wider[key].axis])
+            widened.append(key)
+        weights[key] = tensor.to(dtype)
+    taken = [key for key in match.weights if key not in widened]
+    return weights, Report(taken=taken, widened=widened, new=sorted(new), left=match.left)
+
+
+def _born(given: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+    """A new model's weights but for the given; the others' memory is free again on return."""
+    weights = build_model(config).state_dict()
+    return {key: weight for key, weight in weights.items() if key not in given}
 
 
 def _group(key: str) -> str:
@@ -128,7 +137,7 @@ def _matched(foreign: Foreign, entries: Iterable[Entry], reasons: Sequence[Unnee
         weights[entry.ours] = _joined([foreign.tensor(name, shape) for name in names], entry)
         for name in names:
             del remaining[name]
-    left = {key: _reason(foreign, key, reasons) for key in remaining}
+    left = [(key, _reason(foreign, key, reasons)) for key in remaining]
     return Match(weights=weights, left=left)
 
 
@@ -174,13 +183,3 @@ def _latent_scale(channels: int) -> dict[str, Tensor]:
         "autoencoder.scale": torch.full((channels,), STABLE_DIFFUSION_SCALE),
         "autoencoder.spread": torch.ones(channels),
     }
-
-
-def _fitted(key: str, given: Mapping[str, Tensor], born: Tensor, config: ModelConfig) -> Tensor:
-    """The given tensor at our size, or the one that is born."""
-    if key not in given:
-        return born
-    if given[key].shape == born.shape:
-        return given[key]
-    widening = widenings(config)[key]
-    return widening.widen(given[key], born.shape[widening.axis])

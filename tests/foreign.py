@@ -24,6 +24,9 @@ from cldm.config import (
 from ldm.text import TextFamily
 
 HINT_WIDTHS = (4, 8)
+V15 = ModelConfig(text=TextConfig(family=TextFamily.clip, width=768, depth=12, num_heads=12))
+V21 = ModelConfig(text=TextConfig(family=TextFamily.open_clip, width=1024, depth=23, num_heads=16))
+"""The sizes of the published models."""
 
 
 def manifest(name: str) -> dict[str, tuple[int, ...]]:
@@ -34,6 +37,11 @@ def manifest(name: str) -> dict[str, tuple[int, ...]]:
         key, _, shape = line.partition(" ")
         found[key] = tuple(int(size) for size in shape.split(",") if size)
     return found
+
+
+def hollow(shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Tensors of any size that take no memory, nor space in a pickle."""
+    return {key: torch.zeros((), dtype=torch.half).expand(shape) for key, shape in shapes.items()}
 
 
 def foreign_control() -> ControlNetModel:

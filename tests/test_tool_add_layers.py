@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from foreign import Evil, smallest_config, write_model
+from foreign import V15, V21, Evil, hollow, manifest, smallest_config, write_model
 from safetensors.torch import load_file, save_file
 from subjects import awake
 from torch import Tensor
@@ -16,6 +16,7 @@ import cldm.adding
 import tool_add_layers
 import tool_export_layers
 from cldm.build import build_model
+from cldm.config import ModelConfig
 from cldm.flat import base_entries, control_entries, model_shapes
 from ldm.checkpoint import WeightsError, load_weights, save_weights, write_tensors
 
@@ -114,6 +115,65 @@ def test_base_and_controlnet_in_each_others_place_are_refused(source: Path, tmp_
     with pytest.raises(WeightsError, match="exists already, expected a new name"):
         run(source, base, base)
     assert not list(tmp_path.iterdir())
+
+
+UNET = "model.diffusion_model"
+TO_KEY = f"{UNET}.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+CONV = f"{UNET}.input_blocks.0.0.weight"
+CONTROL_KEY = TO_KEY.replace(UNET, "control_model")
+WRONG: dict[str, tuple[str, dict[str, tuple[int, ...]], ModelConfig, str]] = {
+    "SD 2 for 1": (
+        "sd21",
+        {},
+        V15,
+        f"{TO_KEY} has shape (320, 1024), expected (320, 768): looks like Stable Diffusion 2",
+    ),
+    "SD 1 for 2": (
+        "sd15",
+        {},
+        V21,
+        f"{TO_KEY} has shape (320, 768), expected (320, 1024): looks like Stable Diffusion 1",
+    ),
+    "inpainting": (
+        "sd15",
+        {CONV: (320, 9, 3, 3)},
+        V15,
+        f"{CONV} has shape (320, 9, 3, 3), expected (320, 4, 3, 3): looks like an inpainting model",
+    ),
+    "pix2pix": (
+        "sd15",
+        {CONV: (320, 8, 3, 3)},
+        V15,
+        f"{CONV} has shape (320, 8, 3, 3), expected (320, 4, 3, 3): "
+        "looks like an instruct-pix2pix model",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_another_base_is_refused_by_the_first_thing_that_differs(
+    tmp_path: Path, wrong: str
+) -> None:
+    """In full size: the weights are hollow."""
+    name, changed, config, said = WRONG[wrong]
+    path, model = tmp_path / "base.ckpt", write_model(config, tmp_path / "model.yaml")
+    torch.save({"state_dict": hollow(manifest(name) | changed)}, path)
+    with pytest.raises(WeightsError) as refusal:
+        tool_add_layers.main([str(path), str(tmp_path / "out.safetensors"), "--model", str(model)])
+    assert str(refusal.value) == f"weights {path}: {said}"
+
+
+def test_another_bases_controlnet_is_refused(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("base.ckpt", "control.pth", "out.safetensors")]
+    model = write_model(V15, tmp_path / "model.yaml")
+    for path, name, part in zip(paths, ("sd15", "sd21"), ("", "control_model."), strict=False):
+        shapes = {key: shape for key, shape in manifest(name).items() if key.startswith(part)}
+        torch.save(hollow(shapes), path)
+    said = f"{CONTROL_KEY} has shape (320, 1024), expected (320, 768)"
+    with pytest.raises(WeightsError) as refusal:
+        tool_add_layers.main([*map(str, paths), "--model", str(model)])
+    origin = "looks like a ControlNet for Stable Diffusion 2"
+    assert str(refusal.value) == f"weights {paths[1]}: {said}: {origin}"
 
 
 Weights = dict[str, Tensor]
