@@ -59,10 +59,16 @@ def require_new(path: Path, suffix: str) -> None:
 
 
 def write_tensors(weights: Mapping[str, Tensor], path: Path) -> None:
-    """Write tensors by name, as they are; the file is replaced whole or not at all."""
+    """Write tensors by name, as they are; the file is replaced whole or not at all.
+
+    Raises WeightsError when the folder cannot be written or the disk is full.
+    """
     ready = {key: tensor.contiguous() for key, tensor in weights.items()}
-    with draft(path) as temporary:
-        save_file(ready, temporary, metadata={"format": "pt"})
+    try:
+        with draft(path) as temporary:
+            save_file(ready, temporary, metadata={"format": "pt"})
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"output {path}: cannot be written ({error})") from error
 
 
 def _halved(tensor: Tensor) -> Tensor:

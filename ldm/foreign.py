@@ -56,7 +56,7 @@ _TYPES = (torch.float16, torch.bfloat16, torch.float32)
 
 def read_foreign(path: Path) -> Foreign:
     """Read safetensors, a PyTorch pickle of tensors, or a diffusers folder; memory-mapped where the
-    format allows, nothing in it executed.
+    format allows, nothing in it executed. A ControlNet's keys may lack their prefix.
 
     Raises WeightsError with one line when it is missing, damaged, holds anything but tensors or
     would run code.
@@ -66,6 +66,8 @@ def read_foreign(path: Path) -> Foreign:
     weights = _read_file(path)
     if _CONTROL_KEY in weights:
         return Foreign(path=path, naming=Naming.DIFFUSERS, weights=_prefixed(weights, "controlnet"))
+    if _BARE_CONTROL_KEY in weights:
+        weights = {f"control_model.{key}": tensor for key, tensor in weights.items()}
     return Foreign(path=path, naming=Naming.LDM, weights=weights)
 
 
@@ -80,6 +82,7 @@ def _linear(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 _CONTROL_KEY = "controlnet_cond_embedding.conv_in.weight"
+_BARE_CONTROL_KEY = "input_hint_block.0.weight"
 _FOLDERS = ("unet", "vae", "text_encoder", "controlnet")
 _NAMES = ("diffusion_pytorch_model", "model", "pytorch_model")
 _ENDINGS = (".safetensors", ".fp16.safetensors", ".bin", ".fp16.bin")

@@ -53,9 +53,7 @@ def _size(weights: Mapping[str, Tensor], endings: tuple[str, ...]) -> int:
 
 def _part(weights: Mapping[str, Tensor]) -> str:
     """What a file without a U-Net is."""
-    if any(
-        key.startswith(("control_model.", "controlnet.", "input_hint_block.")) for key in weights
-    ):
+    if any(key.startswith(("control_model.", "controlnet.")) for key in weights):
         return "a ControlNet"
     vae = ("first_stage_model.", "vae.", "encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
     if weights and all(key.startswith((*vae, "loss.")) for key in weights):

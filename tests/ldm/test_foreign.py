@@ -100,6 +100,11 @@ def test_a_controlnet_of_diffusers_is_known_by_its_keys(tmp_path: Path, alone: b
     holds(path if alone else tmp_path, expected, Naming.DIFFUSERS)
 
 
+def test_a_controlnet_without_its_prefix_gets_it(tmp_path: Path) -> None:
+    save_file({"input_hint_block.0.weight": torch.ones(2)}, tmp_path / "bare.safetensors")
+    holds(tmp_path / "bare.safetensors", {"control_model.input_hint_block.0.weight": torch.ones(2)})
+
+
 @pytest.mark.parametrize("kind", ["zip", "legacy", "bare"])
 def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(
     tmp_path: Path, kind: str
