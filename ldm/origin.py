@@ -9,8 +9,6 @@ def looks_like(weights: Mapping[str, Tensor]) -> str:
     """`looks like Stable Diffusion 2`, or the like; empty when nothing is recognised."""
     origin = next((name for name, marks in _MARKS if _any_in(marks, weights)), "")
     origin = origin or _by_shape(weights)
-    if not origin and len(weights) <= 2 and all(key.startswith("<") for key in weights):
-        origin = "a textual inversion"
     return f"looks like {origin}" if origin else ""
 
 
@@ -41,7 +39,12 @@ def _by_shape(weights: Mapping[str, Tensor]) -> str:
     return f"{part} for {base}" if part and base else part
 
 
-_INPUTS = {9: "an inpainting model", 8: "an instruct-pix2pix model", 7: "an upscaler"}
+_INPUTS = {
+    5: "a depth-to-image model",
+    7: "an upscaler",
+    8: "an instruct-pix2pix model",
+    9: "an inpainting model",
+}
 _TEXTS = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "Stable Diffusion XL"}
 
 
@@ -55,6 +58,8 @@ def _part(weights: Mapping[str, Tensor]) -> str:
     """What a file without a U-Net is."""
     if any(key.startswith(("control_model.", "controlnet.")) for key in weights):
         return "a ControlNet"
+    if weights and all(key.startswith("<") for key in weights):
+        return "a textual inversion"
     vae = ("first_stage_model.", "vae.", "encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
     if weights and all(key.startswith((*vae, "loss.")) for key in weights):
         return "an autoencoder"
