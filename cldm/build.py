@@ -28,6 +28,7 @@ def build_model(config: ModelConfig) -> LayerDiffusion:
             _layout(config),
             hint_channels=hint_channels,
             hint_widths=config.hint_channels,
+            guessing=config.preconditioned,
         ),
         autoencoder=build_autoencoder(config),
         relation=RelationTransformer(

@@ -69,7 +69,7 @@ class UNetConfig:
     attention: tuple[bool, ...] = (True, True, True, False)
     across: tuple[bool, ...] = (False, True, True, False)
     num_residuals: int = 2
-    num_heads: int = 8
+    num_heads: tuple[int, ...] = (8, 8, 8, 8)
 
 
 @dataclass(frozen=True)

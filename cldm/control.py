@@ -10,21 +10,25 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ldm.blocks import PLACE_WIDTH, places, zeroed
+from ldm.blocks import PLACE_WIDTH, Memory, places, zeroed
 from ldm.compositing import whole_frames
 from ldm.layout import Layout, Prompts
-from ldm.unet import Encoder, Middle, Taps, Widths
+from ldm.unet import Encoder, Memories, Middle, Taps, Widths, read_steps
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
     """What masks, places and prompts say at every noise level: compute it once for each picture.
 
-    `cells` join the encoder's first ones; `mean` is what the prompts usually look like.
+    `cells` join the encoder's first ones; `mean` is what the prompts usually look like (0 without a
+    part that tells); `encoder` and `middle` hold the prompts' keys and values.
     """
 
+    prompts: Prompts
     cells: Float[Tensor, "k d y x"]
     mean: Float[Tensor, "b n z y x"]
+    encoder: Memories
+    middle: Memory
 
 
 class Sketch(nn.Module):
@@ -57,6 +61,20 @@ class Sketch(nn.Module):
         return rearrange(cells, "k (y x) c -> k c y x", y=height)
 
 
+class Blank(nn.Module):
+    """In place of a sketch where none is asked for: nothing, without any weights."""
+
+    def __init__(self, cells: int) -> None:
+        super().__init__()
+        self.cells = cells
+
+    def forward(
+        self, sense: Float[Tensor, "k d"], height: int, width: int
+    ) -> Float[Tensor, "k c {height} {width}"]:
+        """Zeros."""
+        return sense.new_zeros(len(sense), self.cells, height, width)
+
+
 class HintEncoder(nn.Module):
     """Masks on canvases to the first cells of the encoder; zero at birth.
 
@@ -81,16 +99,29 @@ class HintEncoder(nn.Module):
 
 
 class ControlNet(nn.Module):
-    """What masks add to each tap of a U-Net; nothing at birth."""
+    """What masks add to each tap of a U-Net; nothing at birth.
+
+    With `guessing` it also tells what prompts usually look like, for a linear guess to start from.
+    """
 
     def __init__(
-        self, widths: Widths, layout: Layout, *, hint_channels: int, hint_widths: Sequence[int]
+        self,
+        widths: Widths,
+        layout: Layout,
+        *,
+        hint_channels: int,
+        hint_widths: Sequence[int],
+        guessing: bool,
     ) -> None:
         super().__init__()
         self.layout = layout
         self.hint = HintEncoder(hint_channels, hint_widths, widths.channels[0])
         self.sketch = Sketch(widths.text, 4 * widths.channels[0], widths.channels[0])
-        self.mean = Sketch(widths.text, 4 * widths.channels[0], widths.latents)
+        self.mean = (
+            Sketch(widths.text, 4 * widths.channels[0], widths.latents)
+            if guessing
+            else Blank(widths.latents)
+        )
         self.encoder = Encoder(widths)
         self.middle = Middle(widths)
         self.taps = nn.ModuleList(
@@ -102,21 +133,26 @@ class ControlNet(nn.Module):
         """Masks, places and prompts, encoded."""
         masks = self.hint(self.layout.fold(hint, prompts.present))
         sense, (height, width) = self.layout.sense_of(prompts), masks.shape[-2:]
-        mean = self.layout.unfold(self.mean(sense, height, width), hint.shape[1])
-        return Encoded(cells=masks + self.sketch(sense, height, width), mean=mean)
+        context = self.layout.context(prompts)
+        return Encoded(
+            prompts=prompts,
+            cells=masks + self.sketch(sense, height, width),
+            mean=self.layout.unfold(self.mean(sense, height, width), hint.shape[1]),
+            encoder=read_steps(self.encoder.levels, context),
+            middle=self.middle.text.read(context),
+        )
 
     def forward(
         self,
         latents: Float[Tensor, "b n z y x"],
-        encoded: Encoded,
         timestep: Float[Tensor, "b n"],
-        prompts: Prompts,
+        encoded: Encoded,
     ) -> Taps:
         """Additions to each of the U-Net's taps and, last, to its middle."""
-        time = self.layout.embed(timestep, prompts)
-        context, stack = self.layout.context(prompts), self.layout.stack(prompts)
+        prompts = encoded.prompts
+        time, stack = self.layout.embed(timestep, prompts), self.layout.stack(prompts)
         folded = self.layout.fold(latents, prompts.present)
-        taps = self.encoder(folded, encoded.cells, time, context, stack)
-        cells = self.middle(taps[-1], time, context, stack)
+        taps = self.encoder(folded, encoded.cells, time, encoded.encoder, stack)
+        cells = self.middle(taps[-1], time, encoded.middle, stack)
         added = [zero(tap) for zero, tap in zip(self.taps, taps, strict=True)]
         return (*added, self.tap_middle(cells))

@@ -17,7 +17,7 @@ from ldm.denoiser import GuidedDenoiser, NetworkDenoiser, NoiseSchedule, Predict
 from ldm.layout import Prompts
 from ldm.sampler import Preview, Sampler, sample
 from ldm.text import TextTower, Tokenizer, sense
-from ldm.unet import UNet
+from ldm.unet import Reading, UNet
 from ldm.values import Effects, Layers, Masks
 
 
@@ -106,14 +106,14 @@ class LayerDiffusion(nn.Module):
         self,
         noisy: Float[Tensor, "b n z y x"],
         timestep: Float[Tensor, "b n"],
-        prompts: Prompts,
+        reading: Reading,
         encoded: Encoded,
         strength: float,
     ) -> Float[Tensor, "b n z y x"]:
         """U-Net under control: noise or velocity. When preconditioned, the network's answer is what
         differs from the velocity of the best linear guess around the prompts' mean."""
-        control = self.control(noisy, encoded, timestep, prompts)
-        found = self.unet(noisy, timestep, prompts, tuple(tap * strength for tap in control))
+        control = self.control(noisy, timestep, encoded)
+        found = self.unet(noisy, timestep, reading, tuple(tap * strength for tap in control))
         if not self.preconditioned:
             return found
         sigma = self.schedule.sigma(timestep)
@@ -124,10 +124,11 @@ class LayerDiffusion(nn.Module):
     def denoiser(self, condition: Condition, strength: float) -> NetworkDenoiser:
         """The model under one condition as a denoiser; words and hints are encoded once."""
         prompts = self.prompts(condition)
+        reading = self.unet.read(prompts)
         encoded = self.control.encode(hint(condition, self.canvas), prompts)
 
         def network(noisy: Tensor, timestep: Tensor) -> Tensor:
-            return self.predict(noisy, timestep, prompts, encoded, strength)
+            return self.predict(noisy, timestep, reading, encoded, strength)
 
         return NetworkDenoiser(network, self.schedule, self.prediction)
 

@@ -50,7 +50,8 @@ class GroupNorm(nn.GroupNorm):
 
 
 class TimeEmbedding(nn.Module):
-    """Timesteps to the vectors that steer the residual blocks; kept in float32."""
+    """Timesteps to the vectors that steer the residual blocks; angles are reckoned in float32,
+    whatever the precision of the weights."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -60,7 +61,8 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, timestep: Float[Tensor, "*b"]) -> Float[Tensor, "*b d"]:
         """Embed timesteps 0..999 (fractions allowed)."""
-        return self.second(F.silu(self.first(sinusoid(timestep, self.channels))))
+        waves = sinusoid(timestep, self.channels).to(self.first.bias.dtype)
+        return self.second(F.silu(self.first(waves)))
 
 
 class Residual(nn.Module):
@@ -99,12 +101,22 @@ class Context:
     text: Float[Tensor, "k l d"]
     area: Float[Tensor, "k p h w"]
 
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """A context as one attention reads it: keys and values do not depend on the noise level, so
+    they are computed once for each picture."""
+
+    key: Float[Tensor, "k heads l e"]
+    value: Float[Tensor, "k heads l e"]
+    area: Float[Tensor, "k p h w"]
+
     def allowed(self, height: int, width: int) -> Bool[Tensor, "k 1 cells l"] | None:
         """Which cells read which tokens; None when all read all."""
         if self.area.shape[1:] == (1, 1, 1):
             return None
         area = F.adaptive_max_pool2d(self.area, (height, width)) > 0
-        tokens = self.text.shape[1] // area.shape[1]
+        tokens = self.key.shape[2] // area.shape[1]
         return rearrange(area, "k p y x -> k 1 (y x) p").repeat_interleave(tokens, dim=-1)
 
 
@@ -119,19 +131,26 @@ class Attention(nn.Module):
         self.value = nn.Linear(memory_width, width, bias=False)
         self.out = nn.Linear(width, width)
 
+    def read(
+        self, memory: Float[Tensor, "k j e"]
+    ) -> tuple[Float[Tensor, "k heads j f"], Float[Tensor, "k heads j f"]]:
+        """Keys and values of a memory."""
+        return self._split(self.key(memory)), self._split(self.value(memory))
+
     def forward(
         self,
         tokens: Float[Tensor, "k i d"],
-        memory: Float[Tensor, "k j e"],
+        key: Float[Tensor, "k heads j f"],
+        value: Float[Tensor, "k heads j f"],
         allowed: Bool[Tensor, "k 1 _ j"] | None,
     ) -> Float[Tensor, "k i d"]:
         """Mix of the memory's values for each token; `allowed` says which may be read."""
-        split = "k i (heads e) -> k heads i e"
-        query = rearrange(self.query(tokens), split, heads=self.num_heads)
-        key = rearrange(self.key(memory), split, heads=self.num_heads)
-        value = rearrange(self.value(memory), split, heads=self.num_heads)
+        query = self._split(self.query(tokens))
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
-        return self.out(rearrange(mixed, "k heads i e -> k i (heads e)"))
+        return self.out(rearrange(mixed, "k heads i f -> k i (heads f)"))
+
+    def _split(self, vectors: Float[Tensor, "k i d"]) -> Float[Tensor, "k heads i f"]:
+        return rearrange(vectors, "k i (heads f) -> k heads i f", heads=self.num_heads)
 
 
 class Feedforward(nn.Module):
@@ -163,16 +182,20 @@ class TextAttention(nn.Module):
         self.forward_block = Feedforward(channels)
         self.project_out = nn.Conv2d(channels, channels, 1)
 
-    def forward(
-        self, cells: Float[Tensor, "k c y x"], context: Context
-    ) -> Float[Tensor, "k c y x"]:
+    def read(self, context: Context) -> Memory:
+        """The context's keys and values."""
+        key, value = self.attend_text.read(context.text)
+        return Memory(key=key, value=value, area=context.area)
+
+    def forward(self, cells: Float[Tensor, "k c y x"], memory: Memory) -> Float[Tensor, "k c y x"]:
         """The cells after both attentions and the feedforward, plus the input."""
         height, width = cells.shape[-2:]
         tokens = rearrange(self.project_in(self.norm(cells)), "k c y x -> k (y x) c")
         within = self.norm_self(tokens)
-        tokens = tokens + self.attend_self(within, within, None)
-        allowed = context.allowed(height, width)
-        tokens = tokens + self.attend_text(self.norm_text(tokens), context.text, allowed)
+        tokens = tokens + self.attend_self(within, *self.attend_self.read(within), None)
+        allowed = memory.allowed(height, width)
+        asked = self.norm_text(tokens)
+        tokens = tokens + self.attend_text(asked, memory.key, memory.value, allowed)
         tokens = tokens + self.forward_block(self.norm_forward(tokens))
         hidden = rearrange(tokens, "k (y x) c -> k c y x", y=height)
         return cells + self.project_out(hidden)
@@ -208,7 +231,7 @@ class AcrossAttention(nn.Module):
         tokens = rearrange(self.norm(cells), fold, b=batch)
         tokens = tokens + self.place(places(stack.frames, height, width).to(tokens.dtype))
         allowed = stack.present.repeat_interleave(height * width, dim=1)[:, None, None]
-        mixed = self.attend(tokens, tokens, allowed)
+        mixed = self.attend(tokens, *self.attend.read(tokens), allowed)
         unfold = "b (n y x) c -> (b n) c y x"
         return cells + rearrange(mixed, unfold, n=slots, y=height)
 

@@ -8,11 +8,22 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from ldm.blocks import AcrossAttention, Context, GroupNorm, Residual, Stack, TextAttention
+from ldm.blocks import (
+    AcrossAttention,
+    Context,
+    GroupNorm,
+    Memory,
+    Residual,
+    Stack,
+    TextAttention,
+)
 from ldm.layout import Layout, Prompts
 
 Taps = tuple[Tensor, ...]
+# What each step reads: one memory where its level attends to text, else none.
+Memories = tuple[tuple[Memory, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +31,7 @@ class Widths:
     """The sizes of a U-Net, one entry for each level from fine to coarse.
 
     `attention`: levels whose cells attend to each other and to text; `across`: levels whose cells
-    attend to all slots.
+    attend to all slots; `num_heads`: heads of all attentions of a level.
     """
 
     latents: int
@@ -28,7 +39,7 @@ class Widths:
     attention: Sequence[bool]
     across: Sequence[bool]
     num_residuals: int
-    num_heads: int
+    num_heads: Sequence[int]
     text: int
 
     @property
@@ -47,34 +58,62 @@ class Widths:
 
 
 class Step(nn.Module):
-    """A residual block, then the attentions of its level."""
+    """A residual block, then the attentions of its level.
+
+    With `recomputed`, training keeps only the step's inputs and computes the rest again on the way
+    back (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016).
+    """
 
     def __init__(self, channels_in: int, channels_out: int, level: int, widths: Widths) -> None:
         super().__init__()
+        heads = widths.num_heads[level]
+        self.recomputed = False
         self.residual = Residual(channels_in, channels_out, widths.time)
         self.text = nn.ModuleList(
-            [TextAttention(channels_out, widths.text, widths.num_heads)]
-            if widths.attention[level]
-            else []
+            [TextAttention(channels_out, widths.text, heads)] if widths.attention[level] else []
         )
         self.across = nn.ModuleList(
-            [AcrossAttention(channels_out, widths.num_heads)] if widths.across[level] else []
+            [AcrossAttention(channels_out, heads)] if widths.across[level] else []
         )
+
+    def read(self, context: Context) -> tuple[Memory, ...]:
+        """What the step's text attention reads."""
+        return tuple(cast(TextAttention, block).read(context) for block in self.text)
 
     def forward(
         self,
         cells: Float[Tensor, "k c y x"],
         time: Float[Tensor, "k t"],
-        context: Context,
+        memories: tuple[Memory, ...],
         stack: Stack,
     ) -> Float[Tensor, "k d y x"]:
         """The step's cells."""
+        if self.recomputed and torch.is_grad_enabled():
+            return checkpoint(self._passed, cells, time, memories, stack, use_reentrant=False)
+        return self._passed(cells, time, memories, stack)
+
+    def _passed(
+        self, cells: Tensor, time: Tensor, memories: tuple[Memory, ...], stack: Stack
+    ) -> Tensor:
         cells = self.residual(cells, time)
-        for block in self.text:
-            cells = block(cells, context)
+        for block, memory in zip(self.text, memories, strict=True):
+            cells = block(cells, memory)
         for block in self.across:
             cells = block(cells, stack)
         return cells
+
+
+def recompute(module: nn.Module) -> None:
+    """From now on every step in a module is computed again on the way back of training."""
+    for part in module.modules():
+        if isinstance(part, Step):
+            part.recomputed = True
+
+
+def read_steps(levels: nn.ModuleList, context: Context) -> Memories:
+    """What the steps of all levels read, in their order."""
+    steps = (step for level in levels for step in cast(nn.ModuleList, level))
+    return tuple(cast(Step, step).read(context) for step in steps)
 
 
 class Encoder(nn.Module):
@@ -100,15 +139,15 @@ class Encoder(nn.Module):
         latents: Float[Tensor, "k c y x"],
         hint: Float[Tensor, "k d y x"] | float,
         time: Float[Tensor, "k t"],
-        context: Context,
+        memories: Memories,
         stack: Stack,
     ) -> Taps:
         """All taps, fine to coarse; `hint` is added to the first (0 for none)."""
         cells = self.conv_in(latents) + hint
-        taps = [cells]
+        taps, remaining = [cells], list(memories)
         for level, steps in enumerate(self.levels):
             for step in cast(nn.ModuleList, steps):
-                cells = step(cells, time, context, stack)
+                cells = step(cells, time, remaining.pop(0), stack)
                 taps.append(cells)
             if level < len(self.downsamples):
                 cells = self.downsamples[level](cells)
@@ -121,11 +160,11 @@ class Middle(nn.Module):
 
     def __init__(self, widths: Widths) -> None:
         super().__init__()
-        channels = widths.channels[-1]
+        channels, heads = widths.channels[-1], widths.num_heads[-1]
         self.residual_in = Residual(channels, channels, widths.time)
-        self.text = TextAttention(channels, widths.text, widths.num_heads)
+        self.text = TextAttention(channels, widths.text, heads)
         self.across = nn.ModuleList(
-            [AcrossAttention(channels, widths.num_heads)] if any(widths.across) else []
+            [AcrossAttention(channels, heads)] if any(widths.across) else []
         )
         self.residual_out = Residual(channels, channels, widths.time)
 
@@ -133,11 +172,11 @@ class Middle(nn.Module):
         self,
         cells: Float[Tensor, "k c y x"],
         time: Float[Tensor, "k t"],
-        context: Context,
+        memory: Memory,
         stack: Stack,
     ) -> Float[Tensor, "k c y x"]:
         """The middle's cells."""
-        cells = self.text(self.residual_in(cells, time), context)
+        cells = self.text(self.residual_in(cells, time), memory)
         for block in self.across:
             cells = block(cells, stack)
         return self.residual_out(cells, time)
@@ -169,18 +208,29 @@ class Decoder(nn.Module):
         cells: Float[Tensor, "k c y x"],
         taps: Taps,
         time: Float[Tensor, "k t"],
-        context: Context,
+        memories: Memories,
         stack: Stack,
     ) -> Float[Tensor, "k z h w"]:
         """The network's prediction."""
-        remaining = list(taps)
+        remaining, unread = list(taps), list(memories)
         for level, steps in enumerate(self.levels):
             for step in cast(nn.ModuleList, steps):
-                cells = step(torch.cat([cells, remaining.pop()], dim=1), time, context, stack)
+                cells = torch.cat([cells, remaining.pop()], dim=1)
+                cells = step(cells, time, unread.pop(0), stack)
             if level < len(self.upsamples):
                 size = remaining[-1].shape[-2:]
                 cells = self.upsamples[level](F.interpolate(cells, size=size, mode="nearest"))
         return self.conv_out(F.silu(self.norm_out(cells)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What the U-Net reads at every noise level: compute it once for each picture."""
+
+    prompts: Prompts
+    encoder: Memories
+    middle: Memory
+    decoder: Memories
 
 
 class UNet(nn.Module):
@@ -193,21 +243,32 @@ class UNet(nn.Module):
         self.middle = Middle(widths)
         self.decoder = Decoder(widths)
 
+    def read(self, prompts: Prompts) -> Reading:
+        """Keys and values of the prompts for every text attention."""
+        context = self.layout.context(prompts)
+        return Reading(
+            prompts=prompts,
+            encoder=read_steps(self.encoder.levels, context),
+            middle=self.middle.text.read(context),
+            decoder=read_steps(self.decoder.levels, context),
+        )
+
     def forward(
         self,
         latents: Float[Tensor, "b n z y x"],
         timestep: Float[Tensor, "b n"],
-        prompts: Prompts,
+        reading: Reading,
         control: Taps,
     ) -> Float[Tensor, "b n z y x"]:
         """Predict. `control` holds what a ControlNet adds to each tap and, last, to the middle;
         empty for none."""
-        time = self.layout.embed(timestep, prompts)
-        context, stack = self.layout.context(prompts), self.layout.stack(prompts)
-        taps = self.encoder(self.layout.fold(latents, prompts.present), 0.0, time, context, stack)
-        cells = self.middle(taps[-1], time, context, stack)
+        prompts = reading.prompts
+        time, stack = self.layout.embed(timestep, prompts), self.layout.stack(prompts)
+        folded = self.layout.fold(latents, prompts.present)
+        taps = self.encoder(folded, 0.0, time, reading.encoder, stack)
+        cells = self.middle(taps[-1], time, reading.middle, stack)
         if control:
             taps = tuple(tap + added for tap, added in zip(taps, control[:-1], strict=True))
             cells = cells + control[-1]
-        folded = self.decoder(cells, taps, time, context, stack)
+        folded = self.decoder(cells, taps, time, reading.decoder, stack)
         return self.layout.unfold(folded, latents.shape[1])

@@ -52,7 +52,7 @@ def config(layout: Layout) -> ModelConfig:
             attention=(False, True),
             across=(False, True),
             num_residuals=1,
-            num_heads=2,
+            num_heads=(2, 2),
         ),
         relation=RelationConfig(width=16, depth=1, num_heads=2),
         training=TrainingConfig(
@@ -93,7 +93,7 @@ WIDTHS = Widths(
     attention=(True, False),
     across=(False, False),
     num_residuals=2,
-    num_heads=HEADS,
+    num_heads=(HEADS, HEADS),
     text=TEXT,
 )
 

@@ -83,7 +83,7 @@ class LayersTraining(pl.LightningModule):
         found = self.model.predict(
             noisy,
             self.model.schedule.timestep(sigma),
-            prompts,
+            self.model.unet.read(prompts),
             self.model.control.encode(hint(condition, self.model.canvas), prompts),
             strength=1.0,
         )

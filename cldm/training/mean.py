@@ -81,7 +81,8 @@ def _gaps(model: LayerDiffusion, scene: Examples, wordless: Tensor) -> Gaps:
     prompts = model.prompts(condition)
     encoded = model.control.encode(hint(condition, model.canvas), prompts)
     with torch.autocast(noise.device.type, torch.bfloat16):
-        answer = model.predict(noisy, timestep, prompts, encoded, strength=1.0)
+        reading = model.unet.read(prompts)
+        answer = model.predict(noisy, timestep, reading, encoded, strength=1.0)
     slope = mean_slope(sigma, model.autoencoder.spread)
     lacking = (velocity_target(scene.latents, noise, sigma) - answer.float()) / slope
     return Gaps(

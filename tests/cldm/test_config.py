@@ -62,10 +62,15 @@ def test_shipped_configs_are_whole(path: Path) -> None:
 
 
 def test_arguments_go_to_the_run_or_to_the_model() -> None:
-    arguments = ["stage=relation", "unet.num_heads=8", "minutes=2", "training.relation.num_steps=7"]
+    arguments = [
+        "stage=relation",
+        "unet.num_heads=[8,8]",
+        "minutes=2",
+        "training.relation.num_steps=7",
+    ]
     run, config = read_run(RunConfig(model=str(TINY)), arguments)
     assert (run.stage, run.minutes) == (Stage.relation, 2)
-    assert config.unet.num_heads == 8
+    assert config.unet.num_heads == (8, 8)
     assert config.training.stage(Stage.relation).num_steps == 7
     plain = read_config(TINY)
     for stage in (Stage.autoencoder, Stage.layers):

@@ -19,11 +19,14 @@ HINT_WIDTHS = (4, 8, 8)
 
 def new(layout: str) -> ControlNet:
     """A ControlNet over three slots, four pixels to a cell."""
-    if layout == "packed":
-        widths, folded = replace(WIDTHS, latents=4 * SLOTS), PackedLayout(32, TEXT, SLOTS)
-        return ControlNet(widths, folded, hint_channels=5 * SLOTS, hint_widths=HINT_WIDTHS).eval()
+    packed = layout == "packed"
+    folded = SLOTS if packed else 1
     return ControlNet(
-        ACROSS, StackedLayout(32, TEXT), hint_channels=5, hint_widths=HINT_WIDTHS
+        replace(WIDTHS, latents=4 * SLOTS) if packed else ACROSS,
+        PackedLayout(32, TEXT, SLOTS) if packed else StackedLayout(32, TEXT),
+        hint_channels=5 * folded,
+        hint_widths=HINT_WIDTHS,
+        guessing=True,
     ).eval()
 
 
@@ -39,7 +42,7 @@ def added(
 ) -> tuple[Tensor, ...]:
     """What the ControlNet adds."""
     encoded = control.encode(hint, prompts)
-    return control(latents, encoded, timestep, prompts)
+    return control(latents, timestep, encoded)
 
 
 def slots_of(taps: tuple[Tensor, ...]) -> list[Tensor]:
@@ -55,8 +58,8 @@ def test_control_changes_nothing_when_new(layout: str) -> None:
     assert not any(tap.any() for tap in taps)
     if layout == "stacked":
         unet = awake(UNet(ACROSS, StackedLayout(32, TEXT))).eval()
-        without = unet(latents, timestep, prompts, ())
-        assert torch.equal(unet(latents, timestep, prompts, taps), without)
+        without = unet(latents, timestep, unet.read(prompts), ())
+        assert torch.equal(unet(latents, timestep, unet.read(prompts), taps), without)
 
 
 @torch.no_grad()

@@ -109,7 +109,7 @@ def test_control_of_strength_zero_is_none(tiny_model: LayerDiffusion, condition:
     prompts, hints = tiny_model.prompts(condition), hint(condition, 32)
     encoded, other = (tiny_model.control.encode(maps, prompts) for maps in (hints, 1 - hints))
     none, silent, one = (
-        tiny_model.predict(noisy, timestep, prompts, code, strength)
+        tiny_model.predict(noisy, timestep, tiny_model.unet.read(prompts), code, strength)
         for code, strength in ((encoded, 0.0), (other, 0.0), (encoded, 1.0))
     )
     assert torch.equal(none, silent)

@@ -45,7 +45,7 @@ def test_one_slot_is_diffusers_unet() -> None:
     latents, text = torch.randn(2, 4, 12, 8), torch.randn(2, 7, TEXT)
     timestep = torch.tensor([17.0, 801.0])
     expected = foreign(latents, timestep, text).sample
-    found = ours(latents[:, None], timestep[:, None], asked(text[:, None]), ())[:, 0]
+    found = ours(latents[:, None], timestep[:, None], ours.read(asked(text[:, None])), ())[:, 0]
     assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
@@ -54,10 +54,10 @@ def test_attention_across_slots_changes_nothing_when_new() -> None:
     unet = UNet(ACROSS, StackedLayout(32, TEXT)).eval()
     latents, timestep = torch.randn(2, SLOTS, 4, 8, 8), torch.rand(2, SLOTS) * 999
     prompts = asked(torch.randn(2, SLOTS, 7, TEXT))
-    found = unet(latents, timestep, prompts, ())
+    found = unet(latents, timestep, unet.read(prompts), ())
     for slot in range(SLOTS):
         one = torch.tensor([slot])
-        alone = unet(latents[:, one], timestep[:, one], taken(prompts, one), ())
+        alone = unet(latents[:, one], timestep[:, one], unet.read(taken(prompts, one)), ())
         torch.testing.assert_close(found[:, one], alone, atol=1e-5, rtol=1e-5)
 
 
@@ -66,16 +66,16 @@ def test_across_attention_does_change_things_once_it_has_learned() -> None:
     latents, timestep = torch.randn(1, SLOTS, 4, 8, 8), torch.rand(1, SLOTS) * 999
     prompts, unet = asked(torch.randn(1, SLOTS, 7, TEXT)), stacked()
     moved = replace(prompts, frames=Frames(box=prompts.frames.box.roll(1, 1)))
-    first = unet(latents, timestep, prompts, ())
-    assert (first - unet(latents, timestep, moved, ())).abs().max() > 1e-3
+    first = unet(latents, timestep, unet.read(prompts), ())
+    assert (first - unet(latents, timestep, unet.read(moved), ())).abs().max() > 1e-3
 
 
 @torch.no_grad()
 def test_stacked_is_equivariant_to_the_order_of_slots() -> None:
     latents, timestep = torch.randn(2, SLOTS, 4, 8, 8), torch.rand(2, SLOTS) * 999
     prompts, order, unet = asked(torch.randn(2, SLOTS, 7, TEXT)), torch.tensor([2, 0, 1]), stacked()
-    found = unet(latents, timestep, prompts, ())
-    turned = unet(latents[:, order], timestep[:, order], taken(prompts, order), ())
+    found = unet(latents, timestep, unet.read(prompts), ())
+    turned = unet(latents[:, order], timestep[:, order], unet.read(taken(prompts, order)), ())
     torch.testing.assert_close(turned, found[:, order], atol=1e-5, rtol=1e-4)
 
 
@@ -86,9 +86,9 @@ def test_an_absent_slot_leaves_no_trace(layout: str) -> None:
     latents, timestep = torch.randn(2, SLOTS, 4, 8, 8), torch.rand(2, SLOTS) * 999
     prompts = asked(torch.randn(2, SLOTS, 7, TEXT))
     present = torch.tensor([True, True, False]).expand(2, -1)
-    padded = unet(latents, timestep, replace(prompts, present=present), ())
+    padded = unet(latents, timestep, unet.read(replace(prompts, present=present)), ())
     some = torch.tensor([0, 1])
-    found = unet(latents[:, some], timestep[:, some], taken(prompts, some), ())
+    found = unet(latents[:, some], timestep[:, some], unet.read(taken(prompts, some)), ())
     torch.testing.assert_close(padded[:, some], found, atol=1e-5, rtol=1e-4)
 
 
@@ -98,10 +98,10 @@ def test_pictures_of_a_batch_do_not_know_each_other(layout: str) -> None:
     unet = stacked() if layout == "stacked" else packed()
     latents, timestep = torch.randn(3, SLOTS, 4, 8, 8), torch.rand(3, SLOTS) * 999
     text = torch.randn(3, SLOTS, 7, TEXT)
-    found = unet(latents, timestep, asked(text), ())
+    found = unet(latents, timestep, unet.read(asked(text)), ())
     for index in range(3):
         one = slice(index, index + 1)
-        alone = unet(latents[one], timestep[one], asked(text[one]), ())
+        alone = unet(latents[one], timestep[one], unet.read(asked(text[one])), ())
         torch.testing.assert_close(alone, found[one], atol=1e-5, rtol=1e-4)
 
 
@@ -141,9 +141,9 @@ def test_packed_prompts_are_read_only_where_their_masks_hold() -> None:
     nowhere = torch.zeros(1, SLOTS, 8, 8)
     quiet = [replace(asked(text), area=nowhere) for text in (first, second)]
     loud = [asked(text) for text in (first, second)]
-    once, again = (unet(latents, timestep, prompts, ()) for prompts in quiet)
+    once, again = (unet(latents, timestep, unet.read(prompts), ()) for prompts in quiet)
     torch.testing.assert_close(once, again)
-    once, again = (unet(latents, timestep, prompts, ()) for prompts in loud)
+    once, again = (unet(latents, timestep, unet.read(prompts), ()) for prompts in loud)
     assert (once - again).abs().max() > 1e-4
 
 
