@@ -80,5 +80,29 @@ def write_tensors(weights: Mapping[str, Tensor], path: Path) -> None:
         save_file(ready, temporary, metadata={"format": "pt"})
 
 
+def require_new(path: Path, suffix: str) -> None:
+    """Raise WeightsError unless `path` is free, its folder is there and its name ends in
+    `suffix`."""
+    if path.exists():
+        raise WeightsError(f"output {path}: exists already, expected a new name")
+    if not path.parent.is_dir():
+        raise WeightsError(f"output {path}: its folder does not exist")
+    if path.suffix != suffix:
+        raise WeightsError(f"output {path}: expected {suffix or 'a folder, without a suffix'}")
+
+
+def write_tensors(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors by name, as they are; the file is replaced whole or not at all.
+
+    Raises WeightsError when the folder cannot be written or the disk is full.
+    """
+    ready = {key: tensor.contiguous() for key, tensor in weights.items()}
+    try:
+        with draft(path) as temporary:
+            save_file(ready, temporary, metadata={"format": "pt"})
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"output {path}: cannot be written ({error})") from error
+
+
 def _halved(tensor: Tensor) -> Tensor:
     return tensor.half() if tensor.is_floating_point() else tensor

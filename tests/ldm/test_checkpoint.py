@@ -4,10 +4,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ldm.checkpoint import WeightsError, load_weights, save_weights
+from ldm.checkpoint import (
+    WeightsError,
+    load_weights,
+    require_new,
+    save_weights,
+    write_tensors,
+)
 
 
 def module() -> nn.Module:
@@ -84,3 +90,28 @@ def test_bad_weights_are_refused_in_one_line_and_nothing_changes(tmp_path: Path,
 def test_a_folder_is_not_weights(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no such file"):
         load_weights(module(), tmp_path)
+
+
+def test_tensors_are_written_as_they_are(tmp_path: Path) -> None:
+    weights = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.ones(2, dtype=torch.bfloat16)}
+    write_tensors(weights, tmp_path / "out.safetensors")
+    found = load_file(tmp_path / "out.safetensors")
+    assert all(torch.equal(found[key], weight) for key, weight in weights.items())
+    assert {key: weight.dtype for key, weight in found.items()} == {
+        key: weight.dtype for key, weight in weights.items()
+    }
+
+
+def test_an_output_must_be_new_and_have_a_folder(tmp_path: Path) -> None:
+    (old := tmp_path / "old.safetensors").touch()
+    require_new(tmp_path / "new.safetensors", ".safetensors")
+    for path, said in (
+        (old, "exists already"),
+        (tmp_path / "none" / "new.safetensors", "its folder does not exist"),
+        (tmp_path / "new.ckpt", r"expected \.safetensors"),
+    ):
+        with pytest.raises(WeightsError, match=f"^output {path}: {said}"):
+            require_new(path, ".safetensors")
+    with pytest.raises(WeightsError, match="cannot be written"):
+        write_tensors({"a": torch.ones(1)}, tmp_path / "none" / "new.safetensors")
+    assert list(tmp_path.iterdir()) == [old]
