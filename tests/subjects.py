@@ -25,7 +25,7 @@ from ldm.layout import Prompts, StackedLayout
 from ldm.storage import Provenance, Sample, StoredLayer, write_shard
 from ldm.unet import UNet, Widths
 from ldm.values import Frames
-from ldm.weights import unet_from_diffusers
+from ldm.weights import Naming, to_ours, unet_table
 
 Module = TypeVar("Module", bound=nn.Module)
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -115,7 +115,8 @@ def foreign_unet() -> UNet2DConditionModel:
 def unet_like(foreign: UNet2DConditionModel) -> UNet:
     """Our U-Net with the weights of diffusers'; parts that only ours has are new."""
     ours = UNet(WIDTHS, StackedLayout(32, TEXT)).eval()
-    ours.load_state_dict(ours.state_dict() | unet_from_diffusers(foreign.state_dict()))
+    taken = to_ours(foreign.state_dict(), unet_table(WIDTHS), Naming.DIFFUSERS)
+    ours.load_state_dict(ours.state_dict() | taken)
     return ours
 
 
