@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo studio data train-tiny check test eval clean
+.PHONY: help setup demo studio data train-tiny check test test-full eval clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ check: $(READY) ## style, types and floors (under a minute)
 
 test: $(READY) ## all tests
 	$(BIN)/python -m pytest
+
+test-full: $(READY) ## agreement at the sizes of Stable Diffusion (minutes, 8 GB)
+	$(BIN)/python -m pytest -m full
 
 eval: $(READY) ## measure the shipped weights on 64 briefs -> paper/results, README
 	$(BIN)/python -m paper.generation

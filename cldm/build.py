@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cldm.condition import HINT_CHANNELS
 from cldm.config import Layout as LayoutName
-from cldm.config import ModelConfig
+from cldm.config import ModelConfig, TextConfig
 from cldm.control import ControlNet
 from cldm.model import LayerDiffusion
 from cldm.relation.transformer import RelationTransformer
@@ -12,7 +12,7 @@ from ldm.autoencoder import Autoencoder
 from ldm.checkpoint import WeightsError, load_weights
 from ldm.denoiser import NoiseSchedule
 from ldm.layout import Layout, PackedLayout, StackedLayout
-from ldm.text import TextTower, Tokenizer
+from ldm.text import ClipTower, OpenClipTower, TextFamily, TextTower, Tokenizer
 from ldm.unet import UNet, Widths
 
 
@@ -20,13 +20,8 @@ def build_model(config: ModelConfig) -> LayerDiffusion:
     """A new model without trained weights."""
     widths, hint_channels = _widths(config)
     return LayerDiffusion(
-        tokenizer=Tokenizer(config.text.length),
-        text=TextTower(
-            width=config.text.width,
-            depth=config.text.depth,
-            num_heads=config.text.num_heads,
-            length=config.text.length,
-        ),
+        tokenizer=Tokenizer(config.text.length, config.text.family.padding),
+        text=build_text(config.text),
         unet=UNet(widths, _layout(config)),
         control=ControlNet(
             widths,
@@ -44,6 +39,18 @@ def build_model(config: ModelConfig) -> LayerDiffusion:
         prediction=config.prediction,
         preconditioned=config.preconditioned,
         canvas=config.canvas,
+    )
+
+
+def build_text(config: TextConfig) -> TextTower:
+    """A new text tower alone."""
+    tower = ClipTower if config.family is TextFamily.clip else OpenClipTower
+    return tower(
+        width=config.width,
+        depth=config.depth,
+        num_heads=config.num_heads,
+        length=config.length,
+        skip=config.skip,
     )
 
 

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ldm.denoiser import Prediction
+from ldm.text import TextFamily
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 """The precisions of training, in Lightning's words."""
@@ -49,12 +50,14 @@ class AutoencoderConfig:
 
 @dataclass(frozen=True)
 class TextConfig:
-    """See `ldm.text.TextTower`."""
+    """See `ldm.text`. The last `skip` blocks are not heard ("clip skip 2" is 1)."""
 
+    family: TextFamily = TextFamily.open_clip
     width: int = 1024
     depth: int = 24
     num_heads: int = 16
     length: int = 77
+    skip: int = 0
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,10 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> ModelConfig:
     assert isinstance(config, ModelConfig)
     if config.zero_terminal_snr and config.prediction is Prediction.eps:
         raise ConfigError(f"config {path}: zero_terminal_snr: found true with eps, expected with v")
+    text = config.text
+    if not 0 <= text.skip < text.depth:
+        expected = f"expected 0 to {text.depth - 1}, less than its depth"
+        raise ConfigError(f"config {path}: text.skip: found {text.skip}, {expected}")
     guessing = config.preconditioned and config.unet.layout is Layout.stacked
     if config.training.mean_steps and not guessing:
         expected = "expected 0 unless preconditioned and stacked"

@@ -14,7 +14,7 @@ KEYS = {
     "": "canvas picture max_slots margin framed prediction preconditioned zero_terminal_snr"
     " hint_channels weights",
     "autoencoder": "latent_channels channels num_residuals num_groups patch linear",
-    "text": "width depth num_heads length",
+    "text": "family width depth num_heads length skip",
     "unet": "layout channels attention across num_residuals num_heads",
     "relation": "width depth num_heads",
     "training.autoencoder": "num_steps batch_size learning_rate",
@@ -87,6 +87,8 @@ def test_arguments_go_to_the_run_or_to_the_model() -> None:
         ("prediction=eps", "zero_terminal_snr: found true with eps, expected with v"),
         ("preconditioned=false", "mean_steps: found 2600, expected 0 unless preconditioned"),
         ("unet.layout=packed", "mean_steps: found 2600, expected 0 unless preconditioned"),
+        ("text.skip=3", "text.skip: found 3, expected 0 to 2"),
+        ("text.family=bert", "open_clip|clip"),
         ("canvas", "canvas"),
         ("unet.channels=[3", "arguments|channels|config"),
         ("model=none.yaml", "none.yaml"),
