@@ -2,6 +2,7 @@
 
     python generate_layers.py examples/meadow.yaml out/meadow
     python generate_layers.py examples/meadow.yaml out/other seed=5 steps=30
+    python generate_layers.py examples/meadow.yaml out/soft --lora pastel.safetensors:0.6
 
 OUT gets one PNG per layer, document.psd, document.ora, composite.png and contact_sheet.png.
 """
@@ -14,10 +15,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cldm.brief import BriefError, light_of, names_of, read_brief, sampling_of, task_of
-from cldm.build import load_model
+from cldm.build import load_model, widths_of
 from cldm.config import ConfigError, read_config
 from cldm.results import Results, require_writable, write_results
 from ldm.checkpoint import WeightsError
+from ldm.lora import asked_lora, merge_lora
 
 
 def main() -> None:
@@ -27,8 +29,12 @@ def main() -> None:
     config = read_config(arguments.model)
     brief = read_brief(arguments.brief, arguments.override)
     sampling = sampling_of(brief)
+    loras = [asked_lora(words) for words in arguments.lora]
     require_writable(arguments.out)
     model = load_model(config, arguments.model.parent)
+    widths, _ = widths_of(config)
+    for lora in loras:
+        merge_lora(lora, unet=model.unet, text=model.text.network, widths=widths)
     task = task_of(brief, config, model.tokenizer, arguments.brief.parent)
 
     layers = task.layers
@@ -51,6 +57,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("out", type=Path, help="the folder to write")
     parser.add_argument("override", nargs="*", help="key=value, over the brief's own")
     parser.add_argument("--model", type=Path, default=Path("models/layers_tiny.yaml"))
+    parser.add_argument(
+        "--lora",
+        action="append",
+        default=[],
+        metavar="FILE[:STRENGTH]",
+        help="of Stable Diffusion 1, strength 1 when none is given; may be given again",
+    )
     return parser.parse_args()
 
 

@@ -18,7 +18,7 @@ from ldm.unet import UNet, Widths
 
 def build_model(config: ModelConfig) -> LayerDiffusion:
     """A new model without trained weights."""
-    widths, hint_channels = _widths(config)
+    widths, hint_channels = widths_of(config)
     return LayerDiffusion(
         tokenizer=Tokenizer(config.text.length, config.text.family.padding),
         text=build_text(config.text),
@@ -79,7 +79,7 @@ def load_model(config: ModelConfig, folder: Path) -> LayerDiffusion:
     return model.eval()
 
 
-def _widths(config: ModelConfig) -> tuple[Widths, int]:
+def widths_of(config: ModelConfig) -> tuple[Widths, int]:
     """Sizes of the U-Net and channels of a folded hint: packed slots lie in the channels."""
     packed = config.unet.layout is LayoutName.packed
     folded = config.max_slots if packed else 1

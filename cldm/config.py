@@ -93,7 +93,8 @@ class StageConfig:
 @dataclass(frozen=True)
 class TrainingConfig:
     """All stages. Of layers: `timestep_shift` above 1 dwells on high noise, and `mean_steps` come
-    in the end (see `cldm.training.mean`)."""
+    in the end (see `cldm.training.mean`). A `lora_rank` above 0 trains adapters of that rank in
+    place of the U-Net's own weights (see `ldm.adapters`)."""
 
     autoencoder: StageConfig = field(default_factory=StageConfig)
     layers: StageConfig = field(default_factory=StageConfig)
@@ -101,6 +102,7 @@ class TrainingConfig:
     num_slots: int = 4
     timestep_shift: float = 1.0
     mean_steps: int = 0
+    lora_rank: int = 0
 
     def stage(self, stage: Stage) -> StageConfig:
         """The settings of one stage."""
@@ -176,6 +178,9 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> ModelConfig:
     if not 0 <= text.skip < text.depth:
         expected = f"expected 0 to {text.depth - 1}, less than its depth"
         raise ConfigError(f"config {path}: text.skip: found {text.skip}, {expected}")
+    if config.training.lora_rank < 0:
+        found = config.training.lora_rank
+        raise ConfigError(f"config {path}: training.lora_rank: found {found}, expected 0 or more")
     guessing = config.preconditioned and config.unet.layout is Layout.stacked
     if config.training.mean_steps and not guessing:
         expected = "expected 0 unless preconditioned and stacked"

@@ -8,17 +8,16 @@ from pathlib import Path
 
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
 from safetensors.torch import save_file
-from torch import nn
 
 from ldm.export.draft import draft
-from ldm.unet import Widths
+from ldm.unet import UNet, Widths
 from ldm.weights import unet_table
 
 # Attention across slots is new: it is trained whole.
 _PROJECTIONS = r".*\.attend_(self|text)\.(query|key|value|out)"
 
 
-def add_lora(unet: nn.Module, rank: int) -> None:
+def add_lora(unet: UNet, rank: int) -> None:
     """Put adapters of a rank (1 or more) on a U-Net's attention; they change nothing when new.
 
     All else in the U-Net is frozen. Load weights first: names change (`query.base_layer.weight`).
@@ -28,7 +27,7 @@ def add_lora(unet: nn.Module, rank: int) -> None:
     inject_adapter_in_model(config, unet)
 
 
-def save_lora(unet: nn.Module, widths: Widths, path: Path) -> None:
+def save_lora(unet: UNet, widths: Widths, path: Path) -> None:
     """Write only the adapters of a U-Net of these widths, as diffusers and peft name them.
 
     Strength 1 is what was trained. The file is replaced whole or not at all.

@@ -12,16 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from ldm.checkpoint import WeightsError
-from ldm.unet import Widths
+from ldm.unet import UNet, Widths
 from ldm.weights import Row, unet_table
 
 
@@ -50,7 +49,7 @@ def asked_lora(words: str) -> Lora:
     return lora
 
 
-def merge_lora(lora: Lora, *, unet: nn.Module, text: nn.Module, widths: Widths) -> None:
+def merge_lora(lora: Lora, *, unet: UNet, text: nn.Module, widths: Widths) -> None:
     """Add a LoRA to a U-Net of these widths and to the text tower's network (transformers'
     `CLIPTextModel`; with any other only a LoRA without text is taken).
 
@@ -78,8 +77,8 @@ class _File:
     declared: Mapping[str, Any]
 
     def refusal(self, said: str) -> WeightsError:
-        """The error that names the file."""
-        return WeightsError(f"lora {self.path}: {said}")
+        """The error that names the file, in one line whatever a damaged key holds."""
+        return WeightsError(f"lora {self.path}: {' '.join(said.split())}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,14 +86,14 @@ class _Target:
     """A weight that can be changed, and its block's name in diffusers."""
 
     name: str
-    weight: nn.Parameter
+    weight: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Update:
     """What is added to one weight."""
 
-    weight: nn.Parameter
+    weight: Tensor
     down: Tensor
     up: Tensor
     scale: float
@@ -111,25 +110,30 @@ def _read(path: Path) -> _File:
     if not path.is_file():
         raise WeightsError(f"lora {path}: no such file")
     try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as file:
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-                metadata = file.metadata() or {}
-        else:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
-            metadata = {}
-        beside = path.with_name("adapter_config.json")
-        plain = beside.read_text(encoding="utf-8") if beside.is_file() else "{}"
-        declared = json.loads(metadata.get("lora_adapter_metadata", plain))
-        if not all(isinstance(found, dict) for found in (tensors, declared)):
-            raise ValueError("there is no table in it")
-    except (SafetensorError, UnpicklingError, RuntimeError, ValueError, EOFError) as error:
-        line = str(error).split("\n")[0]
-        raise WeightsError(f"lora {path}: not a whole file of weights ({line})") from error
-    return _File(path=path, tensors=tensors, declared=declared)
+        return _parsed(path)
+    # A damaged pickle fails in any way it likes.
+    except Exception as error:
+        reason = str(error).split("\n")[0][:160]
+        raise WeightsError(f"lora {path}: not a whole file of weights ({reason})") from error
 
 
-def _targets(unet: nn.Module, text: nn.Module, widths: Widths) -> dict[str, _Target]:
+def _parsed(path: Path) -> _File:
+    config = path.with_name("adapter_config.json")
+    # Peft's own names for a file of adapters and what lies beside it.
+    beside = path.stem == "adapter_model" and config.is_file()
+    declared = config.read_text(encoding="utf-8") if beside else "{}"
+    if path.suffix == ".safetensors":
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            declared = (file.metadata() or {}).get("lora_adapter_metadata", declared)
+    else:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    if not all(isinstance(key, str) and isinstance(tensors[key], Tensor) for key in tensors):
+        raise ValueError("it is no table of tensors")
+    return _File(path=path, tensors=tensors, declared=dict(json.loads(declared)))
+
+
+def _targets(unet: UNet, text: nn.Module, widths: Widths) -> dict[str, _Target]:
     """Every name under which a LoRA may speak of a linear block or a convolution."""
     targets: dict[str, _Target] = {}
     for row in unet_table(widths):
@@ -197,13 +201,7 @@ def _update(file: _File, target: _Target, keys: Mapping[_Factor, str]) -> _Updat
     channels, inputs, *kernel = (*target.weight.shape, 1, 1)[:4]
     _require_shape(file, keys[_Factor.DOWN], (rank, inputs, *kernel))
     _require_shape(file, keys[_Factor.UP], (channels, rank, 1, 1))
-    if _Factor.ALPHA not in keys:
-        alpha = _declared_alpha(file, target.name, rank)
-    else:
-        given = file.tensors[keys[_Factor.ALPHA]]
-        if given.numel() != 1 or not given.isfinite().all():
-            raise file.refusal(f"{keys[_Factor.ALPHA]}: expected one number")
-        alpha = given.item()
+    alpha = _alpha(file, target.name, rank, keys.get(_Factor.ALPHA))
     return _Update(weight=target.weight, down=down, up=up, scale=alpha / rank)
 
 
@@ -217,8 +215,19 @@ def _require_shape(file: _File, key: str, expected: tuple[int, ...]) -> None:
         raise file.refusal(f"{key} has type {found.dtype}, expected floating point")
 
 
+def _alpha(file: _File, name: str, rank: int, key: str | None) -> float:
+    """Alpha of a block: beside its factors, or as peft's config declares it."""
+    try:
+        alpha = float(file.tensors[key]) if key else _declared_alpha(file, name, rank)
+    except (AttributeError, RuntimeError, TypeError, ValueError, re.error):
+        alpha = math.nan
+    if not math.isfinite(alpha):
+        raise file.refusal(f"{key or 'lora_alpha'}: expected one number for {name}")
+    return alpha
+
+
 def _declared_alpha(file: _File, name: str, rank: int) -> float:
-    """Alpha by peft's config; without one, the rank, as diffusers and kohya's scripts have it."""
+    """Without a config it is the rank, as in diffusers and kohya's scripts."""
     part, _, block = name.partition(".")
 
     def declared(field: str, otherwise: Any) -> Any:
