@@ -1,5 +1,6 @@
 """Weights of ours in and out: safetensors, strictly."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -44,6 +45,24 @@ def save_weights(module: nn.Module, path: Path) -> None:
     half = {name: _halved(tensor) for name, tensor in module.state_dict().items()}
     with draft(path) as temporary:
         save_file(half, temporary)
+
+
+def require_new(path: Path, suffix: str) -> None:
+    """Raise WeightsError unless `path` is free, its folder is there and its name ends in
+    `suffix`."""
+    if path.exists():
+        raise WeightsError(f"output {path}: exists already, expected a new name")
+    if not path.parent.is_dir():
+        raise WeightsError(f"output {path}: its folder does not exist")
+    if path.suffix != suffix:
+        raise WeightsError(f"output {path}: expected {suffix or 'a folder, without a suffix'}")
+
+
+def write_tensors(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors by name, as they are; the file is replaced whole or not at all."""
+    ready = {key: tensor.contiguous() for key, tensor in weights.items()}
+    with draft(path) as temporary:
+        save_file(ready, temporary, metadata={"format": "pt"})
 
 
 def _halved(tensor: Tensor) -> Tensor:

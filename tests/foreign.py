@@ -1,9 +1,26 @@
 """Foreign weights to try laws on: what published files hold, and diffusers' networks in small."""
 
 import gzip
+from functools import cache
+from pathlib import Path
+from typing import Any
 
-from diffusers import ControlNetModel
-from subjects import FIXTURES, HEADS, TEXT
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from omegaconf import OmegaConf
+from subjects import FIXTURES, HEADS, TEXT, awake
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from cldm.config import (
+    AutoencoderConfig,
+    Layout,
+    ModelConfig,
+    RelationConfig,
+    TextConfig,
+    UNetConfig,
+)
+from ldm.text import TextFamily
 
 HINT_WIDTHS = (4, 8)
 
@@ -20,12 +37,93 @@ def manifest(name: str) -> dict[str, tuple[int, ...]]:
 
 def foreign_control() -> ControlNetModel:
     """Diffusers' ControlNet in the sizes of `subjects.WIDTHS`."""
-    return ControlNetModel(
-        in_channels=4,
-        block_out_channels=(32, 64),
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        layers_per_block=2,
-        cross_attention_dim=TEXT,
-        attention_head_dim=HEADS,
-        conditioning_embedding_out_channels=HINT_WIDTHS,
-    ).eval()
+    return networks(TextFamily.clip)["controlnet"]
+
+
+@cache
+def networks(family: TextFamily) -> dict[str, Any]:
+    """Stable Diffusion 1 (clip) or 2 (open_clip) and a ControlNet as diffusers has them, by folder;
+    as small as their blocks allow, in the sizes of `subjects.WIDTHS`, none of it silent;
+    look, do not train."""
+    shared: dict[str, Any] = {
+        "in_channels": 4,
+        "block_out_channels": (32, 64),
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "layers_per_block": 2,
+        "cross_attention_dim": TEXT,
+        "attention_head_dim": HEADS,
+        "use_linear_projection": family is TextFamily.open_clip,
+    }
+    blocks = ("UpBlock2D", "CrossAttnUpBlock2D")
+    vae: dict[str, Any] = {
+        "block_out_channels": (8, 16),
+        "down_block_types": ("DownEncoderBlock2D",) * 2,
+        "up_block_types": ("UpDecoderBlock2D",) * 2,
+        "norm_num_groups": 4,
+    }
+    text = CLIPTextConfig(
+        hidden_size=TEXT,
+        intermediate_size=4 * TEXT,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=8,
+        hidden_act="quick_gelu" if family is TextFamily.clip else "gelu",
+    )
+    found = {
+        "unet": UNet2DConditionModel(**shared, out_channels=4, up_block_types=blocks),
+        "vae": AutoencoderKL(**vae),
+        "text_encoder": CLIPTextModel(text),
+        "controlnet": ControlNetModel(**shared, conditioning_embedding_out_channels=HINT_WIDTHS),
+    }
+    return {name: awake(network).eval() for name, network in found.items()}
+
+
+def write_networks(found: dict[str, Any], folder: Path) -> Path:
+    """The networks as diffusers and transformers write them."""
+    for name, network in found.items():
+        network.save_pretrained(folder / name)
+    return folder
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    """Equal keys, shapes and values."""
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+def flat_config(layout: Layout, family: TextFamily) -> ModelConfig:
+    """A model around Stable Diffusion 1 (clip) or 2 (open_clip), as small as its blocks allow."""
+    return ModelConfig(
+        canvas=32,
+        picture=32,
+        max_slots=3,
+        hint_channels=HINT_WIDTHS,
+        autoencoder=AutoencoderConfig(
+            latent_channels=4, channels=(8, 16), num_residuals=1, num_groups=4
+        ),
+        text=TextConfig(family=family, width=TEXT, depth=2, num_heads=2, length=8),
+        unet=UNetConfig(
+            layout=layout,
+            channels=(32, 64),
+            attention=(True, False),
+            across=(False, True),
+            num_residuals=2,
+            num_heads=HEADS,
+        ),
+        relation=RelationConfig(width=16, depth=1, num_heads=2),
+    )
+
+
+def write_model(config: ModelConfig, path: Path) -> Path:
+    """A config as a YAML file."""
+    OmegaConf.save(OmegaConf.structured(config), path)
+    return path
+
+
+class Evil:
+    """A pickle that would make a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (exec, (f"open({str(self.path)!r}, 'w')",))

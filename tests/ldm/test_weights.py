@@ -8,7 +8,7 @@ from diffusers.loaders.single_file_utils import (
     convert_controlnet_checkpoint,
     convert_ldm_unet_checkpoint,
 )
-from foreign import HINT_WIDTHS, foreign_control, manifest
+from foreign import HINT_WIDTHS, foreign_control, manifest, same
 from subjects import TEXT, WIDTHS, asked, awake, foreign_unet
 from torch import Tensor, nn
 
@@ -55,11 +55,6 @@ def shared(module: nn.Module, table: Table) -> dict[str, Tensor]:
         for key, weight in module.state_dict().items()
         if key.rpartition(".")[0] in names
     }
-
-
-def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
-    """Equal keys, shapes and values."""
-    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
 @pytest.mark.parametrize(("name", "text"), [("sd15", 768), ("sd21", 1024)])
@@ -111,7 +106,7 @@ def test_there_and_back_is_the_same_bit_for_bit(naming: Naming, linear: bool) ->
 @torch.no_grad()
 @pytest.mark.parametrize("naming", list(Naming))
 def test_a_foreign_controlnet_answers_as_it_did(naming: Naming) -> None:
-    foreign, table = awake(foreign_control()), control_table(WIDTHS, HINT_WIDTHS)
+    foreign, table = foreign_control(), control_table(WIDTHS, HINT_WIDTHS)
     named = to_ours(foreign.state_dict(), table, Naming.DIFFUSERS)
     named = to_ours(to_foreign(named, table, naming, linear=False), table, naming)
     ours = control(WIDTHS, HINT_WIDTHS).eval()
