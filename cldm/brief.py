@@ -64,17 +64,20 @@ class LightBrief:
 
 @dataclass
 class Brief:
-    """All that is asked. `prompt` is joined to each layer's; seed -1 is random; `size` is width and
-    height in pixels (the model's own when absent)."""
+    """All that is asked. `prompt` is joined to each layer's; `negative_prompt` needs a guidance
+    scale other than 1; seed -1 is random; `size` is width and height in pixels (the model's own
+    when absent)."""
 
     layers: list[LayerBrief] = field(default_factory=list)
     prompt: str = ""
+    negative_prompt: str = Sampling.negative_prompt
     size: list[int] | None = None
     seed: int = 0
     sampler: str = Sampling.sampler.value
     steps: int = Sampling.num_steps
     guidance_scale: float = Sampling.guidance_scale
     control_strength: float = Sampling.control_strength
+    guess_mode: bool = Sampling.guess_mode
     order: str = Sampling.order.value
     light: LightBrief | None = None
 
@@ -115,7 +118,9 @@ def sampling_of(brief: Brief) -> Sampling:
         sampler=samplers[brief.sampler],
         num_steps=brief.steps,
         guidance_scale=brief.guidance_scale,
+        negative_prompt=brief.negative_prompt,
         control_strength=strength,
+        guess_mode=brief.guess_mode,
         order=orders[brief.order],
         seed=brief.seed,
     )

@@ -30,7 +30,8 @@ class Condition(TensorValue):
         return replace(self, tokens=torch.where(keep[:, :, None], self.tokens, empty))
 
     def empty(self, empty: Int[Tensor, " l"]) -> "Condition":
-        """The same masks without any words: what guidance leads away from."""
+        """The same masks without any words, or with those of a negative prompt: what guidance
+        leads away from."""
         return self.dropped(torch.zeros_like(self.masks.present), empty)
 
 

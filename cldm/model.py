@@ -13,12 +13,23 @@ from cldm.control import ControlNet, Encoded
 from cldm.relation.transformer import LightHint, RelationTransformer
 from ldm.autoencoder import Autoencoder
 from ldm.compositing import crop, crop_masks, place
-from ldm.denoiser import GuidedDenoiser, NetworkDenoiser, NoiseSchedule, Prediction, linear_velocity
+from ldm.denoiser import (
+    BatchGuidedDenoiser,
+    Denoiser,
+    GuidedDenoiser,
+    NetworkDenoiser,
+    NoiseSchedule,
+    Prediction,
+    linear_velocity,
+)
 from ldm.layout import Prompts
 from ldm.sampler import Preview, Sampler, sample
 from ldm.text import TextTower, Tokenizer, sense
-from ldm.unet import UNet
+from ldm.unet import Taps, UNet
 from ldm.values import Effects, Layers, Masks
+
+# How much weaker each finer tap is in guess mode: the original's number.
+_GUESS_FALLOFF = 0.825
 
 
 class Order(Enum):
@@ -30,12 +41,21 @@ class Order(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How layers are drawn: guidance 1 is none; `control_strength` scales the ControlNet."""
+    """How layers are drawn, in `num_steps` steps, 1 to 1000.
+
+    Guidance 1 is none; it leads away from `negative_prompt`, and `batched_guidance` takes both
+    halves in one call of the network, which needs more memory than one after the other.
+    `control_strength` scales the ControlNet. In `guess_mode` the conditional half alone is
+    controlled, and fine taps are weaker than coarse ones, so that masks say much without words.
+    """
 
     sampler: Sampler = Sampler.DPM
     num_steps: int = 20
     guidance_scale: float = 1.0
+    batched_guidance: bool = True
+    negative_prompt: str = ""
     control_strength: float = 1.0
+    guess_mode: bool = False
     order: Order = Order.JOINT
     seed: int = 0
 
@@ -47,6 +67,13 @@ class Task:
     layers: Layers
     condition: Condition
     redraw: Bool[Tensor, "b n"]
+
+
+def scaled(taps: Taps, strength: float, falloff: float) -> Taps:
+    """What a ControlNet adds, times `strength`; from the middle, the last, each finer tap is
+    weaker by the factor `falloff`."""
+    steps = reversed(range(len(taps)))
+    return tuple(tap * (strength * falloff**step) for tap, step in zip(taps, steps, strict=True))
 
 
 def blank_task(condition: Condition) -> Task:
@@ -109,11 +136,16 @@ class LayerDiffusion(nn.Module):
         prompts: Prompts,
         encoded: Encoded,
         strength: float,
+        falloff: float = 1.0,
     ) -> Float[Tensor, "b n z y x"]:
         """U-Net under control: noise or velocity. When preconditioned, the network's answer is what
-        differs from the velocity of the best linear guess around the prompts' mean."""
-        control = self.control(noisy, encoded, timestep, prompts)
-        found = self.unet(noisy, timestep, prompts, tuple(tap * strength for tap in control))
+        differs from the velocity of the best linear guess around the prompts' mean. `scaled` tells
+        of `strength` and `falloff`; at strength 0 the ControlNet does not run."""
+        control: Taps = ()
+        if strength:
+            taps = self.control(noisy, encoded, timestep, prompts)
+            control = scaled(taps, strength, falloff)
+        found = self.unet(noisy, timestep, prompts, control)
         if not self.preconditioned:
             return found
         sigma = self.schedule.sigma(timestep)
@@ -121,24 +153,30 @@ class LayerDiffusion(nn.Module):
             noisy, sigma, encoded.mean.float(), self.autoencoder.spread
         )
 
-    def denoiser(self, condition: Condition, strength: float) -> NetworkDenoiser:
+    def denoiser(
+        self, condition: Condition, strength: float, falloff: float = 1.0
+    ) -> NetworkDenoiser:
         """The model under one condition as a denoiser; words and hints are encoded once."""
         prompts = self.prompts(condition)
         encoded = self.control.encode(hint(condition, self.canvas), prompts)
 
         def network(noisy: Tensor, timestep: Tensor) -> Tensor:
-            return self.predict(noisy, timestep, prompts, encoded, strength)
+            return self.predict(noisy, timestep, prompts, encoded, strength, falloff)
 
         return NetworkDenoiser(network, self.schedule, self.prediction)
 
-    def guided(self, condition: Condition, sampling: Sampling) -> GuidedDenoiser | NetworkDenoiser:
+    def guided(self, condition: Condition, sampling: Sampling) -> Denoiser:
         """The denoiser with guidance, or without when the scale is 1."""
-        conditional = self.denoiser(condition, sampling.control_strength)
-        if sampling.guidance_scale == 1:
-            return conditional
-        wordless = condition.empty(self.tokenizer([""])[0])
-        unconditional = self.denoiser(wordless, sampling.control_strength)
-        return GuidedDenoiser(conditional, unconditional, sampling.guidance_scale)
+        scale, strength = sampling.guidance_scale, sampling.control_strength
+        falloff = _GUESS_FALLOFF if sampling.guess_mode else 1.0
+        if scale == 1:
+            return self.denoiser(condition, strength, falloff)
+        negative = condition.empty(self.tokenizer([sampling.negative_prompt])[0])
+        if sampling.batched_guidance and not sampling.guess_mode:
+            return BatchGuidedDenoiser(self.denoiser(negative.joined(condition), strength), scale)
+        conditional = self.denoiser(condition, strength, falloff)
+        unconditional = self.denoiser(negative, 0.0 if sampling.guess_mode else strength)
+        return GuidedDenoiser(conditional, unconditional, scale)
 
     def generate(self, condition: Condition, sampling: Sampling) -> Layers:
         """Draw all layers."""

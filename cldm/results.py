@@ -80,10 +80,12 @@ def parameters(brief: Brief) -> dict[str, str]:
         "CFG scale": brief.guidance_scale,
         "Seed": brief.seed,
         "Order": brief.order,
+        "Guess mode": brief.guess_mode,
     }
+    negative = f"Negative prompt: {brief.negative_prompt}\n" if brief.negative_prompt else ""
     line = ", ".join(f"{name}: {value}" for name, value in settings.items())
     return {
-        "parameters": f"{prompts}\n{line}",
+        "parameters": f"{prompts}\n{negative}{line}",
         "layers": json.dumps(asdict(brief), ensure_ascii=False),
     }
 

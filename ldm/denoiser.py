@@ -170,7 +170,7 @@ class NetworkDenoiser:
 
 
 class GuidedDenoiser:
-    """Classifier-free guidance (Ho & Salimans, 2022): a denoiser made of two.
+    """Classifier-free guidance (Ho & Salimans, 2022): a denoiser made of two, called in turn.
 
     `clean = without + scale (with - without)`; scale 1 is none.
     """
@@ -186,3 +186,20 @@ class GuidedDenoiser:
         """Clean latents, led away from what they would be without words."""
         without = self.unconditional(noisy, sigma)
         return torch.lerp(without, self.conditional(noisy, sigma), self.scale)
+
+
+class BatchGuidedDenoiser:
+    """The same guidance in one call of one denoiser, on a batch twice as large: the first half
+    without words, the second with them."""
+
+    def __init__(self, both: Denoiser, scale: float) -> None:
+        self.both = both
+        self.scale = scale
+
+    def __call__(
+        self, noisy: Float[Tensor, "b n z y x"], sigma: Float[Tensor, "b n"]
+    ) -> Float[Tensor, "b n z y x"]:
+        """Clean latents, led away from what they would be without words."""
+        found = self.both(torch.cat([noisy, noisy]), torch.cat([sigma, sigma]))
+        without, conditional = found.chunk(2)
+        return torch.lerp(without, conditional, self.scale)

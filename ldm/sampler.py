@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import torch
 from diffusers import (
-    DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     UniPCMultistepScheduler,
@@ -25,12 +24,7 @@ from ldm.denoiser import (
     per_slot,
 )
 
-Scheduler = (
-    DDIMScheduler
-    | DPMSolverMultistepScheduler
-    | EulerAncestralDiscreteScheduler
-    | UniPCMultistepScheduler
-)
+Scheduler = DPMSolverMultistepScheduler | EulerAncestralDiscreteScheduler | UniPCMultistepScheduler
 
 
 class Sampler(Enum):
@@ -55,7 +49,10 @@ class Sampler(Enum):
         }
         match self:
             case Sampler.DDIM:
-                return DDIMScheduler(**common, clip_sample=False, set_alpha_to_one=False)
+                # DDIM is DPM-Solver of order 1 (Lu et al., 2022, section 3.5). Diffusers' scheduler
+                # of that name steps to other noise levels than the next timestep has wherever the
+                # number of steps does not divide 1000.
+                return DPMSolverMultistepScheduler(**common, solver_order=1)
             case Sampler.DPM:
                 return DPMSolverMultistepScheduler(**common)
             case Sampler.UNIPC:
@@ -73,6 +70,13 @@ class Preview:
     num_steps: int
 
 
+def timesteps(scheduler: Scheduler, num_steps: int) -> Float[Tensor, " {num_steps}"]:
+    """Make a scheduler ready for `num_steps` steps, 1 to 1000: their timesteps, from 999 down."""
+    scheduler.set_timesteps(num_steps)
+    # By rounding, diffusers counts one step more, to -1, at 61, 103, 121 and others.
+    return scheduler.timesteps[:num_steps].float()
+
+
 def sample(
     denoiser: Denoiser,
     kept: Float[Tensor, "b n z y x"],
@@ -86,16 +90,17 @@ def sample(
     """Draw the free slots from noise; yield a preview after each step, the last is the result.
 
     Slots that are not free hold their `kept` latents at sigma 0 throughout and leave bit-identical.
+    Noise comes from the generator's device: one seed draws one picture everywhere. All is held in
+    float32, whatever precision the latents had.
     """
     # Diffusers says that timesteps are whole numbers, but gives and takes tensors.
     scheduler = cast(Any, sampler.scheduler(schedule))
-    scheduler.set_timesteps(num_steps)
-    drawn = free[:, :, None, None, None]
-    noise = torch.randn(kept.shape, generator=generator, dtype=kept.dtype)
+    kept, drawn = kept.float(), free[:, :, None, None, None]
+    noise = torch.randn(kept.shape, generator=generator, device=generator.device).to(kept.device)
     noisy = noise * scheduler.init_noise_sigma
-    for step, timestep in enumerate(scheduler.timesteps):
+    for step, timestep in enumerate(timesteps(scheduler, num_steps)):
         scaled = torch.where(drawn, scheduler.scale_model_input(noisy, timestep), kept)
-        sigma = schedule.sigma(torch.as_tensor(timestep, dtype=torch.float32)) * free
+        sigma = schedule.sigma(timestep.to(kept.device).expand(free.shape)) * free
         clean = torch.where(drawn, denoiser(scaled, sigma), kept)
         velocity = _velocity(scaled, clean, sigma)
         noisy = _stepped(scheduler, velocity, timestep, noisy, generator)

@@ -26,6 +26,15 @@ class TensorValue:
             **{field.name: _moved(getattr(self, field.name), target) for field in fields(self)},
         )
 
+    def joined(self: Value, other: Value) -> Value:
+        """Both batches as one: the other's pictures after its own."""
+        parts: dict[str, Tensor | TensorValue] = {}
+        for field in fields(self):
+            first, second = getattr(self, field.name), getattr(other, field.name)
+            is_tensor = isinstance(first, Tensor)
+            parts[field.name] = torch.cat([first, second]) if is_tensor else first.joined(second)
+        return replace(self, **parts)
+
 
 def _moved(
     part: Tensor | TensorValue, target: torch.device | torch.dtype | str
