@@ -7,9 +7,8 @@ Files of others are merged by `ldm.lora`, which needs no peft.
 from pathlib import Path
 
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
-from safetensors.torch import save_file
 
-from ldm.export.draft import draft
+from ldm.checkpoint import write_tensors
 from ldm.unet import UNet, Widths
 from ldm.weights import unet_table
 
@@ -36,7 +35,6 @@ def save_lora(unet: UNet, widths: Widths, path: Path) -> None:
     found = {}
     for key, tensor in get_peft_model_state_dict(unet).items():
         ours, _, factor = key.partition(".lora_")
-        found[f"unet.{names[ours]}.lora_{factor}"] = tensor.detach().cpu().contiguous()
+        found[f"unet.{names[ours]}.lora_{factor}"] = tensor.detach().cpu()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with draft(path) as temporary:
-        save_file(found, temporary, metadata={"format": "pt"})
+    write_tensors(found, path)

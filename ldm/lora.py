@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from ldm.checkpoint import WeightsError
+from ldm.foreign import read_foreign, same_shape
 from ldm.unet import UNet, Widths
 from ldm.weights import Row, unet_table
 
@@ -107,30 +108,21 @@ class _Update:
 
 
 def _read(path: Path) -> _File:
-    if not path.is_file():
-        raise WeightsError(f"lora {path}: no such file")
-    try:
-        return _parsed(path)
-    # A damaged pickle fails in any way it likes.
-    except Exception as error:
-        reason = str(error).split("\n")[0][:160]
-        raise WeightsError(f"lora {path}: not a whole file of weights ({reason})") from error
+    return _File(path=path, tensors=read_foreign(path).weights, declared=_declared(path))
 
 
-def _parsed(path: Path) -> _File:
-    config = path.with_name("adapter_config.json")
-    # Peft's own names for a file of adapters and what lies beside it.
-    beside = path.stem == "adapter_model" and config.is_file()
-    declared = config.read_text(encoding="utf-8") if beside else "{}"
+def _declared(path: Path) -> Mapping[str, Any]:
+    """Peft's config: diffusers keeps it in the file, peft itself beside it, under these names."""
+    config, text = path.with_name("adapter_config.json"), b"{}"
+    if path.stem == "adapter_model" and config.is_file():
+        text = config.read_bytes()
     if path.suffix == ".safetensors":
         with safe_open(path, framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            declared = (file.metadata() or {}).get("lora_adapter_metadata", declared)
-    else:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-    if not all(isinstance(key, str) and isinstance(tensors[key], Tensor) for key in tensors):
-        raise ValueError("it is no table of tensors")
-    return _File(path=path, tensors=tensors, declared=dict(json.loads(declared)))
+            text = (file.metadata() or {}).get("lora_adapter_metadata", text)
+    try:
+        return dict(json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"lora {path}: its config is no table ({error})") from error
 
 
 def _targets(unet: UNet, text: nn.Module, widths: Widths) -> dict[str, _Target]:
@@ -206,10 +198,9 @@ def _update(file: _File, target: _Target, keys: Mapping[_Factor, str]) -> _Updat
 
 
 def _require_shape(file: _File, key: str, expected: tuple[int, ...]) -> None:
-    """Kernels of one cell may be left out."""
     found = file.tensors[key]
-    short = expected[:2] if expected[2:] == (1, 1) else expected
-    if tuple(found.shape) not in (expected, short):
+    if not same_shape(found.shape, expected):
+        short = expected[:2] if expected[2:] == (1, 1) else expected
         raise file.refusal(f"{key} has shape {tuple(found.shape)}, expected {short}")
     if not found.is_floating_point():
         raise file.refusal(f"{key} has type {found.dtype}, expected floating point")

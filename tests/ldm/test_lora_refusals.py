@@ -116,13 +116,15 @@ def test_what_is_no_lora_is_refused(unet: UNet, tmp_path: Path) -> None:
     refused(written({}, tmp_path), "there is nothing in it", unet)
     path = written(WHOLE, tmp_path)
     path.write_bytes(path.read_bytes()[:-9])
-    refused(path, "not a whole file of weights", unet)
-    wrong = {"list.pt": [UP], "number.pt": {"lora": 3}, "malice.pt": _Malice()}
-    for name, content in wrong.items():
+    refused(path, "not a whole safetensors file", unet)
+    wrong = {
+        "list.pt": ([UP], "found a list, expected tensors"),
+        "number.pt": ({"lora": 3}, "lora is a int, expected a tensor"),
+        "malice.pt": (_Malice(), "the pickle would run code"),
+    }
+    for name, (content, said) in wrong.items():
         torch.save(content, tmp_path / name)
-        refused(tmp_path / name, "not a whole file of weights", unet)
-    (tmp_path / "words.bin").write_text("not weights" * 9)
-    refused(tmp_path / "words.bin", "not a whole file of weights", unet)
+        refused(tmp_path / name, said, unet)
     (tmp_path / "adapter_config.json").write_text("[1]")
     written(WHOLE, tmp_path).rename(tmp_path / "adapter_model.safetensors")
-    refused(tmp_path / "adapter_model.safetensors", "not a whole file of weights", unet)
+    refused(tmp_path / "adapter_model.safetensors", "its config is no table", unet)
