@@ -2,6 +2,7 @@
 
     python generate_layers.py examples/meadow.yaml out/meadow
     python generate_layers.py examples/meadow.yaml out/other seed=5 steps=30
+    python generate_layers.py examples/meadow.yaml out/soft --lora pastel.safetensors:0.6
 
 OUT gets one PNG per layer, document.psd, document.ora, composite.png and contact_sheet.png.
 """
@@ -15,11 +16,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cldm.brief import BriefError, light_of, names_of, read_brief, sampling_of, task_of
-from cldm.build import load_model
+from cldm.build import load_model, widths_of
 from cldm.config import ConfigError, read_config
 from cldm.results import Results, require_writable, write_results
 from cldm.runtime import RuntimeChoiceError, add_runtime_arguments, ready, runtime_of
-from ldm.checkpoint import WeightsError
+from ldm.checkpoint import WeightsError, overlay_weights
+from ldm.lora import asked_lora, merge_lora
 
 
 def main() -> None:
@@ -30,8 +32,14 @@ def main() -> None:
     brief = read_brief(arguments.brief, arguments.override)
     runtime = runtime_of(arguments)
     sampling = replace(sampling_of(brief), batched_guidance=not runtime.low_vram)
+    loras = [asked_lora(words) for words in arguments.lora]
     require_writable(arguments.out)
     model = load_model(config, arguments.model.parent, runtime.precision.dtype)
+    for trained in arguments.over:
+        overlay_weights(model, trained)
+    widths, _ = widths_of(config)
+    for lora in loras:
+        merge_lora(lora, unet=model.unet, text=model.text.network, widths=widths)
     ready(model, runtime)
     task = task_of(brief, config, model.tokenizer, arguments.brief.parent)
 
@@ -55,6 +63,21 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("out", type=Path, help="the folder to write")
     parser.add_argument("override", nargs="*", help="key=value, over the brief's own")
     parser.add_argument("--model", type=Path, default=Path("models/layers_tiny.yaml"))
+    parser.add_argument(
+        "--over",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="parts that were trained over the model's weights; may be given again",
+    )
+    parser.add_argument(
+        "--lora",
+        action="append",
+        default=[],
+        metavar="FILE[:STRENGTH]",
+        help="of Stable Diffusion 1, strength 1 when none is given; may be given again",
+    )
     add_runtime_arguments(parser)
     return parser.parse_args()
 

@@ -11,7 +11,7 @@ from cldm.control import ControlNet
 from cldm.model import LayerDiffusion
 from cldm.relation.transformer import RelationTransformer
 from ldm.autoencoder import Autoencoder
-from ldm.checkpoint import WeightsError, load_weights, overlay_weights
+from ldm.checkpoint import WeightsError, load_weights
 from ldm.denoiser import NoiseSchedule
 from ldm.layout import Layout, PackedLayout, StackedLayout
 from ldm.text import ClipTower, OpenClipTower, TextFamily, TextTower, Tokenizer
@@ -85,8 +85,6 @@ def load_model(
     for network in (model.text, model.control, model.unet):
         network.to(dtype)
     load_weights(model, folder / config.weights)
-    for over in config.over:
-        overlay_weights(model, folder / over)
     return model.eval()
 
 

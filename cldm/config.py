@@ -93,7 +93,8 @@ class StageConfig:
 @dataclass(frozen=True)
 class TrainingConfig:
     """All stages. Of layers: `timestep_shift` above 1 dwells on high noise, and `mean_steps` come
-    in the end (see `cldm.training.mean`)."""
+    in the end (see `cldm.training.mean`). A `lora_rank` above 0 trains adapters of that rank in
+    place of the U-Net's own weights (see `ldm.adapters`)."""
 
     autoencoder: StageConfig = field(default_factory=StageConfig)
     layers: StageConfig = field(default_factory=StageConfig)
@@ -101,6 +102,7 @@ class TrainingConfig:
     num_slots: int = 4
     timestep_shift: float = 1.0
     mean_steps: int = 0
+    lora_rank: int = 0
 
     def stage(self, stage: Stage) -> StageConfig:
         """The settings of one stage."""
@@ -118,7 +120,6 @@ class ModelConfig:
     """A whole model: sizes in pixels, `margin` of a frame around its mask in shares of its side.
 
     Without `framed`, and in the packed layout always, every slot's frame is the whole picture.
-    `weights` is a file of the whole model, `over` are files of parts that were trained over it.
     """
 
     canvas: int = 512
@@ -131,7 +132,6 @@ class ModelConfig:
     zero_terminal_snr: bool = False
     hint_channels: tuple[int, ...] = (16, 32, 96, 256)
     weights: str = ""
-    over: tuple[str, ...] = ()
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     text: TextConfig = field(default_factory=TextConfig)
     unet: UNetConfig = field(default_factory=UNetConfig)
@@ -178,6 +178,9 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> ModelConfig:
     if not 0 <= text.skip < text.depth:
         expected = f"expected 0 to {text.depth - 1}, less than its depth"
         raise ConfigError(f"config {path}: text.skip: found {text.skip}, {expected}")
+    if config.training.lora_rank < 0:
+        found = config.training.lora_rank
+        raise ConfigError(f"config {path}: training.lora_rank: found {found}, expected 0 or more")
     guessing = config.preconditioned and config.unet.layout is Layout.stacked
     if config.training.mean_steps and not guessing:
         expected = "expected 0 unless preconditioned and stacked"

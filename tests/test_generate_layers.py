@@ -13,12 +13,14 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 from psd_tools import PSDImage
+from safetensors.torch import save_file
 from subjects import awake, config
 
+import generate_layers
 from cldm.brief import read_brief, sampling_of, task_of
 from cldm.build import build_model
 from cldm.config import Layout, ModelConfig
-from ldm.checkpoint import save_weights
+from ldm.checkpoint import WeightsError, save_weights
 from ldm.text import Tokenizer
 
 ROOT = Path(__file__).parent.parent
@@ -76,6 +78,29 @@ def test_a_brief_becomes_layers_and_documents_the_same_twice(model: Path, tmp_pa
     assert len(pixels) == 2
     assert run(model, tmp_path, BRIEF).returncode == 0
     assert pixels == {path.name: path.read_bytes() for path in out.glob("layer_*.png")}
+
+
+def test_loras_are_merged_each_at_its_strength(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    OmegaConf.save(OmegaConf.create(BRIEF), tmp_path / "brief.yaml")
+    name, wide = "lora_unet_mid_block_attentions_0_proj_in", torch.randn(64, 2)
+    lora = {f"{name}.lora_down.weight": wide.mT.contiguous(), f"{name}.lora_up.weight": wide}
+    save_file(lora, tmp_path / "lora.safetensors")
+
+    def painted(*loras: str) -> bytes:
+        words = [str(tmp_path / "brief.yaml"), str(tmp_path / "out"), f"--model={model}"]
+        words += [f"--lora={tmp_path}/lora.safetensors{strength}" for strength in loras]
+        monkeypatch.setattr(sys, "argv", ["generate_layers.py", *words])
+        generate_layers.main()
+        return (tmp_path / "out" / "composite.png").read_bytes()
+
+    plain, once = painted(), painted("")
+    assert plain == painted(":0")
+    assert once == painted(":1.0") not in (plain, painted("", ""))
+    for strength, said in ((":strong", "found strength 'strong'"), (".pt", "no such file")):
+        with pytest.raises(WeightsError, match=said):
+            painted(strength)
 
 
 def with_layer(**changes: object) -> dict[str, object]:

@@ -20,7 +20,7 @@ KEYS = {
     "training.autoencoder": "num_steps batch_size learning_rate",
     "training.layers": "num_steps batch_size learning_rate",
     "training.relation": "num_steps batch_size learning_rate",
-    "training": "num_slots timestep_shift mean_steps",
+    "training": "num_slots timestep_shift mean_steps lora_rank",
 }
 
 
@@ -94,6 +94,7 @@ def test_arguments_go_to_the_run_or_to_the_model() -> None:
         ("unet.layout=packed", "mean_steps: found 2600, expected 0 unless preconditioned"),
         ("text.skip=3", "text.skip: found 3, expected 0 to 2"),
         ("text.family=bert", "open_clip|clip"),
+        ("training.lora_rank=-1", "training.lora_rank: found -1, expected 0 or more"),
         ("canvas", "canvas"),
         ("unet.channels=[3", "arguments|channels|config"),
         ("model=none.yaml", "none.yaml"),
