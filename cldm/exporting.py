@@ -90,7 +90,7 @@ def _networks(config: ModelConfig) -> dict[str, Any]:
         "down_block_types": tuple(down),
         "layers_per_block": network.num_residuals,
         "cross_attention_dim": config.text.width,
-        "attention_head_dim": network.num_heads,
+        "attention_head_dim": tuple(network.num_heads),
         "use_linear_projection": config.text.family is TextFamily.open_clip,
     }
     with torch.device("meta"):

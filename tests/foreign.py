@@ -49,6 +49,11 @@ def foreign_control() -> ControlNetModel:
     return networks(TextFamily.clip)["controlnet"]
 
 
+def heads_of(family: TextFamily) -> tuple[int, int]:
+    """Heads of each level; as published, Stable Diffusion 2 has more where it is coarse."""
+    return (HEADS, HEADS if family is TextFamily.clip else 2 * HEADS)
+
+
 @cache
 def networks(family: TextFamily) -> dict[str, Any]:
     """Stable Diffusion 1 (clip) or 2 (open_clip) and a ControlNet as diffusers has them, by folder;
@@ -60,7 +65,7 @@ def networks(family: TextFamily) -> dict[str, Any]:
         "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
         "layers_per_block": 2,
         "cross_attention_dim": TEXT,
-        "attention_head_dim": HEADS,
+        "attention_head_dim": heads_of(family),
         "use_linear_projection": family is TextFamily.open_clip,
     }
     blocks = ("UpBlock2D", "CrossAttnUpBlock2D")
@@ -116,7 +121,7 @@ def flat_config(layout: Layout, family: TextFamily) -> ModelConfig:
             attention=(True, False),
             across=(False, True),
             num_residuals=2,
-            num_heads=HEADS,
+            num_heads=heads_of(family),
         ),
         relation=RelationConfig(width=16, depth=1, num_heads=2),
     )

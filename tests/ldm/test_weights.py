@@ -24,7 +24,7 @@ FULL = Widths(
     attention=(True, True, True, False),
     across=(False, False, False, False),
     num_residuals=2,
-    num_heads=8,
+    num_heads=(8,) * 4,
     text=768,
 )
 SPREAD = replace(
@@ -32,6 +32,7 @@ SPREAD = replace(
     channels=(32, 32, 64),
     attention=(False, True, True),
     across=(False,) * 3,
+    num_heads=(2,) * 3,
     num_residuals=1,
 )
 """Other sizes than Stable Diffusion's, with levels that keep their width."""
@@ -44,7 +45,7 @@ def unet(widths: Widths) -> UNet:
 
 def control(widths: Widths, hint_widths: tuple[int, ...]) -> ControlNet:
     layout = StackedLayout(widths.channels[0], widths.text)
-    return ControlNet(widths, layout, hint_channels=3, hint_widths=hint_widths)
+    return ControlNet(widths, layout, hint_channels=3, hint_widths=hint_widths, guessing=False)
 
 
 def shared(module: nn.Module, table: Table) -> dict[str, Tensor]:
@@ -91,7 +92,7 @@ def test_the_controlnets_columns_are_diffusers_own_conversion() -> None:
 
 
 # The converter knows hints of four widths only.
-FULL_SMALL = replace(FULL, channels=(32, 32, 64, 64), text=TEXT, num_heads=2)
+FULL_SMALL = replace(FULL, channels=(32, 32, 64, 64), text=TEXT, num_heads=(2,) * 4)
 
 
 @pytest.mark.parametrize("linear", [False, True])
@@ -119,7 +120,7 @@ def test_a_foreign_controlnet_answers_as_it_did(naming: Naming) -> None:
     timestep, prompts = torch.tensor([17.0, 801.0]), asked(text[:, None])
     down, middle = foreign(latents, timestep, text, hint, return_dict=False)
     encoded = ours.encode(hint[:, None], prompts)
-    found = ours(latents[:, None], encoded, timestep[:, None], prompts)
+    found = ours(latents[:, None], timestep[:, None], encoded)
     for expected, tap in zip([*down, middle], found, strict=True):
         assert (tap - expected).abs().max() < 1e-4 * expected.abs().max()
 
