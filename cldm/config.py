@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -34,6 +34,18 @@ class Stage(Enum):
     autoencoder = "autoencoder"
     layers = "layers"
     relation = "relation"
+
+
+class Learning(Enum):
+    """What of U-Net, ControlNet and text tower learns in the second stage; all else is frozen.
+
+    `new`: the parts that Stable Diffusion does not have. `lora`: adapters on the U-Net's attention.
+    """
+
+    everything = "everything"
+    control = "control"
+    new = "new"
+    lora = "lora"
 
 
 @dataclass(frozen=True)
@@ -92,9 +104,10 @@ class StageConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """All stages. Of layers: `timestep_shift` above 1 dwells on high noise, and `mean_steps` come
-    in the end (see `cldm.training.mean`). A `lora_rank` above 0 trains adapters of that rank in
-    place of the U-Net's own weights (see `ldm.adapters`)."""
+    """All stages. Of layers: `learning` says which parts learn, `lora_rank` the rank of adapters
+    (see `ldm.adapters`); with `recomputed`, U-Net and ControlNet keep little on the way (see
+    `ldm.unet.Step`); `timestep_shift` above 1 dwells on high noise, and `mean_steps` come in the
+    end (see `cldm.training.mean`)."""
 
     autoencoder: StageConfig = field(default_factory=StageConfig)
     layers: StageConfig = field(default_factory=StageConfig)
@@ -102,7 +115,9 @@ class TrainingConfig:
     num_slots: int = 4
     timestep_shift: float = 1.0
     mean_steps: int = 0
-    lora_rank: int = 0
+    learning: tuple[Learning, ...] = (Learning.everything,)
+    lora_rank: int = 8
+    recomputed: bool = False
 
     def stage(self, stage: Stage) -> StageConfig:
         """The settings of one stage."""
@@ -169,7 +184,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> ModelConfig:
     Raises ConfigError with one line for a missing file, bad YAML, an unknown key or a wrong value.
     """
     with one_line(f"config {path}"):
-        given = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
+        given = OmegaConf.merge(_loaded(path), OmegaConf.from_dotlist(list(overrides)))
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), given))
     assert isinstance(config, ModelConfig)
     if config.zero_terminal_snr and config.prediction is Prediction.eps:
@@ -187,6 +202,17 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> ModelConfig:
         found = config.training.mean_steps
         raise ConfigError(f"config {path}: training.mean_steps: found {found}, {expected}")
     return config
+
+
+def _loaded(path: Path) -> DictConfig:
+    """A YAML file over the one that its key `like` names, a file in the same folder."""
+    given = OmegaConf.load(path)
+    if not isinstance(given, DictConfig):
+        raise ConfigError(f"config {path}: found a list, expected keys such as canvas, unet")
+    like = given.pop("like", None)
+    if like is None:
+        return given
+    return cast(DictConfig, OmegaConf.merge(_loaded(path.parent / str(like)), given))
 
 
 def read_run(settings: RunConfig, arguments: Sequence[str]) -> tuple[RunConfig, ModelConfig]:
@@ -208,6 +234,13 @@ def one_line(what: str) -> Generator[None]:
     """Errors of reading as ConfigError, said in one line."""
     try:
         yield
-    except (OSError, TypeError, UnicodeDecodeError, YAMLError, OmegaConfBaseException) as error:
+    except (
+        OSError,
+        TypeError,
+        RecursionError,
+        UnicodeDecodeError,
+        YAMLError,
+        OmegaConfBaseException,
+    ) as error:
         lines = [line.strip() for line in str(error).split("\n")[:2]]
         raise ConfigError(f"{what}: {' '.join(lines)}") from error

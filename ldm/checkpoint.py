@@ -65,21 +65,6 @@ def save_weights(module: nn.Module, path: Path) -> None:
     write_tensors({name: _halved(tensor) for name, tensor in module.state_dict().items()}, path)
 
 
-def require_new(path: Path) -> None:
-    """Raise WeightsError unless `path` is free and its folder is there."""
-    if path.exists():
-        raise WeightsError(f"output {path}: exists already, expected a new name")
-    if not path.parent.is_dir():
-        raise WeightsError(f"output {path}: its folder does not exist")
-
-
-def write_tensors(weights: Mapping[str, Tensor], path: Path) -> None:
-    """Write tensors by name, as they are; the file is replaced whole or not at all."""
-    ready = {key: tensor.contiguous() for key, tensor in weights.items()}
-    with draft(path) as temporary:
-        save_file(ready, temporary, metadata={"format": "pt"})
-
-
 def require_new(path: Path, suffix: str) -> None:
     """Raise WeightsError unless `path` is free, its folder is there and its name ends in
     `suffix`."""

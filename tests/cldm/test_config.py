@@ -20,7 +20,7 @@ KEYS = {
     "training.autoencoder": "num_steps batch_size learning_rate",
     "training.layers": "num_steps batch_size learning_rate",
     "training.relation": "num_steps batch_size learning_rate",
-    "training": "num_slots timestep_shift mean_steps lora_rank",
+    "training": "num_slots timestep_shift mean_steps learning lora_rank recomputed",
 }
 
 
