@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo studio data train-tiny check test test-full eval clean
+.PHONY: help setup demo studio data train-tiny check test test-full bench eval clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,12 @@ test: $(READY) ## all tests
 
 test-full: $(READY) ## agreement at the sizes of Stable Diffusion (minutes, 8 GB)
 	$(BIN)/python -m pytest -m full
+
+bench: $(READY) ## measure speed and memory at Stable Diffusion's size -> benchmarks/results, README
+	$(BIN)/python -m benchmarks.unet
+	$(BIN)/python -m benchmarks.layers
+	$(BIN)/python -m benchmarks.training_memory
+	$(BIN)/python -m paper.tables
 
 eval: $(READY) ## measure the shipped weights on 64 briefs -> paper/results, README
 	$(BIN)/python -m paper.generation

@@ -24,6 +24,7 @@ from gradio.events import Dependency
 from cldm.build import load_model
 from cldm.config import ConfigError, ModelConfig, read_config
 from cldm.model import LayerDiffusion
+from cldm.runtime import RuntimeChoiceError, add_runtime_arguments, ready, runtime_of
 from ldm.checkpoint import WeightsError
 from studio import Studio
 from studio_desk import Desk, lay_desk, lay_outcome
@@ -128,8 +129,9 @@ def main() -> None:
     """Read the arguments, load the model, open the page."""
     arguments = _arguments()
     config = read_config(arguments.model)
-    model = load_model(config, arguments.weights_folder)
-    blocks = page(model, config)
+    runtime = runtime_of(arguments)
+    model = load_model(config, arguments.weights_folder, runtime.precision.dtype)
+    blocks = page(ready(model, runtime), config)
     try:
         address = serve(blocks, arguments.port)
     except OSError:
@@ -143,11 +145,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, default=Path("models/layers_tiny.yaml"))
     parser.add_argument("--weights-folder", type=Path, default=Path("models"))
     parser.add_argument("--port", type=int, default=7860)
+    add_runtime_arguments(parser)
     return parser.parse_args()
 
 
 if __name__ == "__main__":
     try:
         main()
-    except (ConfigError, WeightsError) as error:
+    except (ConfigError, RuntimeChoiceError, WeightsError) as error:
         sys.exit(f"error: {error}")

@@ -40,28 +40,22 @@ def stacked_vs_separate(cells: int, rounds: int, dtype: torch.dtype) -> dict[str
 
 
 def packed_vs_flat(cells: int, rounds: int, dtype: torch.dtype) -> dict[str, Figure]:
-    """All layers in the channels, against one flat picture: the same network with one layer, and
-    diffusers'."""
+    """All layers in the channels, against one flat picture of ours: one layer, stacked."""
     mine = ours("layers_v15_packed", dtype)
     prepack(mine.unet)
     prepack(mine.control)
     flat = ours("layers_v15", dtype)
-    other = theirs(flat)
     prepack(flat.unet)
     prepack(flat.control)
-    one = inputs(1, cells, dtype)
     steps = {
         "packed": step_of_ours(mine, inputs(LAYERS, cells, dtype)),
-        "flat": step_of_ours(flat, one),
-        "diffusers": step_of_theirs(other, one),
+        "flat": step_of_ours(flat, inputs(1, cells, dtype)),
     }
     taken = alternating(steps, rounds)
     return {
         "packed_vs_flat": ratio(taken["packed"], taken["flat"]),
-        "packed_vs_flat_diffusers": ratio(taken["packed"], taken["diffusers"]),
         "ours.packed": seconds(taken["packed"]),
         "ours.flat": seconds(taken["flat"]),
-        "diffusers.flat": seconds(taken["diffusers"]),
     }
 
 

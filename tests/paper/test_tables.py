@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from paper.tables import ROOT, with_tables
+from paper.tables import RESULTS, ROOT, with_tables
 
 
 def test_the_readme_shows_the_results_as_they_are() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert text.count("<!-- table ") == 2
-    assert with_tables(text, ROOT / "paper" / "results") == text
+    assert text.count("<!-- table ") == 4
+    assert with_tables(text, RESULTS) == text
 
 
 def test_a_table_is_made_anew_and_all_else_stays(tmp_path: Path) -> None:
@@ -19,14 +19,14 @@ def test_a_table_is_made_anew_and_all_else_stays(tmp_path: Path) -> None:
     result = {"command": "make it", "date": "today", "scenes": 3, "figures": {"gain": figure}}
     (tmp_path / "one.json").write_text(json.dumps(result))
     text = "before\n<!-- table one -->\nold\n<!-- end -->\nafter\n"
-    made = with_tables(text, tmp_path)
+    made = with_tables(text, [tmp_path / "none", tmp_path])
     assert made.startswith("before\n<!-- table one -->\n| figure |")
     assert "| gain | 1.250 | 1.000 to 2.000 | dB |\n" in made
     assert "`make it`, 3 scenes, today\n<!-- end -->\nafter\n" in made
     assert "old" not in made
-    assert with_tables(made, tmp_path) == made
+    assert with_tables(made, [tmp_path]) == made
 
 
 def test_a_missing_result_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        with_tables("<!-- table none -->\n<!-- end -->", tmp_path)
+        with_tables("<!-- table none -->\n<!-- end -->", [tmp_path])
