@@ -21,7 +21,7 @@ from cldm.examples import Examples
 from cldm.model import LayerDiffusion
 from cldm.training.fitting import fit
 from cldm.training.layers import LayersTraining
-from cldm.training.learning import choose, new_weights
+from cldm.training.learning import choose
 from cldm.training.stage import prepare_layers
 from ldm.blocks import AcrossAttention
 from ldm.checkpoint import WeightsError, overlay_weights, save_weights
@@ -162,20 +162,24 @@ def prediction(model: LayerDiffusion, batch: Examples) -> Tensor:
     )
 
 
-def test_small_files_over_the_base_are_the_trained_model(
-    tiny_config: ModelConfig, tmp_path: Path
-) -> None:
-    config = learning(tiny_config, *SOME)
-    base = tmp_path / "base.safetensors"
+def based_run(config: ModelConfig, folder: Path) -> RunConfig:
+    """A run that begins with a base, none of whose parts is silent."""
+    base = folder / "base.safetensors"
     save_weights(awake(build_model(config)), base)
-    config = replace(config, weights=base.name)
-    run = RunConfig(
-        data=str(write_data(tmp_path / "data")),
-        folder=str(tmp_path / "run"),
+    return RunConfig(
+        data=str(write_data(folder / "data")),
+        folder=str(folder / "run"),
         begin=str(base),
         precision="32-true",
         picture_every=1000,
     )
+
+
+def test_small_files_over_the_base_are_the_trained_model(
+    tiny_config: ModelConfig, tmp_path: Path
+) -> None:
+    run, base = based_run(tiny_config, tmp_path), tmp_path / "base.safetensors"
+    config = replace(learning(tiny_config, *SOME), weights=base.name)
     prepared = prepare_layers(config, run)
     names, model = set(trainable(prepared.module)), prepared.module.model
     frozen = {
@@ -194,7 +198,7 @@ def test_small_files_over_the_base_are_the_trained_model(
         assert all(".lora_" in key for key in file.keys())  # noqa: SIM118
     checkpoint = torch.load(tmp_path / "run" / "layers" / "last.ckpt", weights_only=True)
     assert set(checkpoint["state_dict"]) == names
-    assert own.stat().st_size + adapters.stat().st_size < 0.1 * base.stat().st_size
+    assert own.stat().st_size + adapters.stat().st_size < 0.25 * base.stat().st_size
 
     (batch,) = examples(config, 1)
     loaded = load_model(config, tmp_path)
@@ -220,28 +224,12 @@ def test_small_files_over_the_base_are_the_trained_model(
         prepare_layers(config, replace(run, begin=""))
 
 
-def test_a_training_of_some_parts_goes_on_as_if_it_had_not_stopped(
+def test_a_training_of_some_parts_is_taken_up_as_it_was_left(
     tiny_config: ModelConfig, tmp_path: Path
 ) -> None:
-    config = learning(tiny_config, *SOME)
-    base = tmp_path / "base.safetensors"
-    save_weights(awake(build_model(config)), base)
-    run = RunConfig(
-        data=str(write_data(tmp_path / "data")),
-        folder=str(tmp_path / "run"),
-        begin=str(base),
-        precision="32-true",
-        picture_every=1000,
-    )
-    (batch,) = examples(config, 1)
-    fit(prepare_layers(config, run), run)
-    fitted = torch.load(tmp_path / "run" / "layers" / "last.ckpt", weights_only=True)
-    # No steps are left: what stands there is what was saved.
-    again = prepare_layers(config, run)
-    own, adapters = fit(again, run)
-    restored = torch.load(tmp_path / "run" / "layers" / "last.ckpt", weights_only=True)
-    for key, weight in fitted["state_dict"].items():
-        assert torch.equal(restored["state_dict"][key], weight), key
-    assert own.is_file()
-    assert adapters.is_file()
-    assert torch.isfinite(prediction(again.module.model, batch)).all()
+    config, run = learning(tiny_config, *SOME), based_run(tiny_config, tmp_path)
+    written = [path.read_bytes() for path in fit(prepare_layers(config, run), run)]
+    torch.manual_seed(7)
+    # No step is left: adapters, averages and the rest come from the checkpoint alone.
+    again = [path.read_bytes() for path in fit(prepare_layers(config, run), run)]
+    assert again == written
