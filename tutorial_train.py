@@ -61,7 +61,7 @@ def main() -> None:
                 return prepare_relation(config, run, train, list(scenes(data / "validation", 8, 4)))
 
     # Fit
-    print(f"weights written to {fit(prepared(), run)}")
+    print("weights written to", *fit(prepared(), run))
 
 
 if __name__ == "__main__":

@@ -40,7 +40,9 @@ class EMA(Callback):
             self.average = {name: weight.detach().clone() for name, weight in present.items()}
         with torch.no_grad():
             for name, weight in present.items():
-                self.average[name].lerp_(weight, 1 - decay)
+                # A checkpoint's average comes from the CPU.
+                average = self.average[name].to(weight.device)
+                self.average[name] = average.lerp_(weight, 1 - decay)
 
     def swap(self, module: torch.nn.Module) -> None:
         """Exchange the module's weights with the average; a second call undoes the first."""
@@ -124,7 +126,7 @@ class Pictures(Callback):
         pl_module.eval()
         self.ema.swap(pl_module)
         with torch.no_grad():
-            shown = cast(Illustrated, pl_module).example(self.batch)
+            shown = cast(Illustrated, pl_module).example(self.batch.to(pl_module.device)).cpu()
         self.ema.swap(pl_module)
         pl_module.train()
         if shown.shape[2] == 4:

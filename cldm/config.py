@@ -159,7 +159,9 @@ class RunConfig:
     """One run of training: which model and stage, where data and results lie, for how long.
 
     Results of a stage go to `folder`: checkpoints, pictures, logs, and `STAGE.safetensors`. A fresh
-    training begins with the weights in `begin` (a whole model's file) when that is given.
+    training begins with the weights in `begin` (a whole model's file) when that is given, under
+    those of `over` (parts that were trained over it) and with `lora` (FILE or FILE:STRENGTH) merged
+    into them.
     """
 
     model: str = "models/layers_tiny.yaml"
@@ -167,6 +169,8 @@ class RunConfig:
     data: str = "data/default"
     folder: str = "runs/tiny"
     begin: str = ""
+    over: str = ""
+    lora: str = ""
     minutes: float = 600.0
     picture_every: int = 250
     checkpoint_minutes: float = 3.0
@@ -193,15 +197,26 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> ModelConfig:
     if not 0 <= text.skip < text.depth:
         expected = f"expected 0 to {text.depth - 1}, less than its depth"
         raise ConfigError(f"config {path}: text.skip: found {text.skip}, {expected}")
-    if config.training.lora_rank < 0:
-        found = config.training.lora_rank
-        raise ConfigError(f"config {path}: training.lora_rank: found {found}, expected 0 or more")
+    _require_learning(path, config.training)
     guessing = config.preconditioned and config.unet.layout is Layout.stacked
     if config.training.mean_steps and not guessing:
         expected = "expected 0 unless preconditioned and stacked"
         found = config.training.mean_steps
         raise ConfigError(f"config {path}: training.mean_steps: found {found}, {expected}")
     return config
+
+
+def _require_learning(path: Path, training: TrainingConfig) -> None:
+    """Raise ConfigError unless something can learn, and adapters have a rank."""
+    learning, rank = training.learning, training.lora_rank
+    if not learning or (Learning.everything in learning and set(learning) != {Learning.everything}):
+        found = ", ".join(part.value for part in learning) or "nothing"
+        expected = "expected everything, or some of control, new, lora"
+        raise ConfigError(f"config {path}: training.learning: found {found}, {expected}")
+    least = 1 if Learning.lora in learning else 0
+    if rank < least:
+        expected = f"expected {least} or more"
+        raise ConfigError(f"config {path}: training.lora_rank: found {rank}, {expected}")
 
 
 def _loaded(path: Path) -> DictConfig:

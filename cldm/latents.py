@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from ldm.export.draft import draft
 from ldm.text import Tokenizer
 from ldm.values import TensorValue
 
-_BATCH = 16
+# Encoded at a time: 16 canvases of 128 px, or one of 512.
+_PIXELS = 16 * 128 * 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,19 +51,19 @@ def cached_latents(
     """Read the cache, or make it: `variations` canvases of each asset, drawn with a fixed seed."""
     if not path.exists():
         random = np.random.default_rng(0)
-        cutouts = [
+        cutouts = (
             cutout_canvas(layer, random, size)
             for layer in assets.cutouts
             for _ in range(variations)
-        ]
-        backdrops = [
+        )
+        backdrops = (
             backdrop_canvas(layer, random, size)
             for layer in assets.backdrops
             for _ in range(variations)
-        ]
+        )
         encoded = {
-            "cutouts": _encoded(cutouts, autoencoder, tokenizer),
-            "backdrops": _encoded(backdrops, autoencoder, tokenizer),
+            "cutouts": _encoded(cutouts, size, autoencoder, tokenizer),
+            "backdrops": _encoded(backdrops, size, autoencoder, tokenizer),
         }
         _write(path, encoded)
     stored = load_file(path)
@@ -89,20 +91,26 @@ def _write(path: Path, encoded: dict[str, CanvasLatents]) -> None:
 
 @torch.no_grad()
 def _encoded(
-    canvases: Sequence[Canvas], autoencoder: Autoencoder, tokenizer: Tokenizer
+    canvases: Iterator[Canvas], size: int, autoencoder: Autoencoder, tokenizer: Tokenizer
 ) -> CanvasLatents:
+    """Canvases come as they are drawn: all of them at once would fill the memory."""
     autoencoder.eval()
-    latents = [
-        autoencoder.encode(tensor_of(np.stack([canvas.rgba for canvas in batch]))[:, None])[:, 0]
-        for batch in tqdm(list(_batches(canvases)), desc="encoding canvases")
-    ]
+    device = autoencoder.shift.device
+    latents: list[Tensor] = []
+    alpha: list[np.ndarray] = []
+    prompts: list[str] = []
+    for batch in tqdm(_batches(canvases, size), desc="encoding canvases"):
+        rgba = np.stack([canvas.rgba for canvas in batch])
+        latents.append(autoencoder.encode(tensor_of(rgba)[:, None].to(device))[:, 0].cpu())
+        alpha.append(rgba[..., 3].copy())
+        prompts += [canvas.prompt for canvas in batch]
     return CanvasLatents(
         latents=torch.cat(latents),
-        alpha=torch.from_numpy(np.stack([canvas.rgba[..., 3] for canvas in canvases])),
-        tokens=tokenizer([canvas.prompt for canvas in canvases]),
+        alpha=torch.from_numpy(np.concatenate(alpha)),
+        tokens=tokenizer(prompts),
     )
 
 
-def _batches(canvases: Sequence[Canvas]) -> Iterator[Sequence[Canvas]]:
-    for begin in range(0, len(canvases), _BATCH):
-        yield canvases[begin : begin + _BATCH]
+def _batches(canvases: Iterator[Canvas], size: int) -> Iterator[Sequence[Canvas]]:
+    while batch := list(islice(canvases, max(1, _PIXELS // size**2))):
+        yield batch

@@ -80,8 +80,8 @@ def scaled(taps: Taps, strength: float, falloff: float) -> Taps:
 def blank_task(condition: Condition) -> Task:
     """Everything is to be drawn."""
     size = condition.masks.area.shape[-2:]
-    blank = torch.zeros(*condition.masks.present.shape, 4, *size)
     present = condition.masks.present
+    blank = torch.zeros(*present.shape, 4, *size, device=present.device)
     return Task(layers=Layers(rgba=blank, present=present), condition=condition, redraw=present)
 
 

@@ -61,8 +61,13 @@ def _fill(module: nn.Module, found: dict[str, Tensor], path: Path) -> None:
 
 def save_weights(module: nn.Module, path: Path) -> None:
     """Write a module's weights in half precision; the file is replaced whole or not at all."""
+    write_halved(module.state_dict(), path)
+
+
+def write_halved(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Write some weights by name in half precision, as `save_weights` does a module's."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_tensors({name: _halved(tensor) for name, tensor in module.state_dict().items()}, path)
+    write_tensors({name: _halved(tensor) for name, tensor in weights.items()}, path)
 
 
 def require_new(path: Path, suffix: str) -> None:
@@ -90,4 +95,4 @@ def write_tensors(weights: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _halved(tensor: Tensor) -> Tensor:
-    return tensor.half() if tensor.is_floating_point() else tensor
+    return tensor.detach().half() if tensor.is_floating_point() else tensor

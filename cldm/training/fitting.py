@@ -11,13 +11,12 @@ from torch.utils.data import DataLoader
 from cldm.callbacks import EMA, Fixed, Pictures, TimeLimit
 from cldm.config import RunConfig
 from cldm.training.stage import Prepared
-from ldm.checkpoint import save_weights
 
 _DECAY = 0.999
 
 
-def fit(prepared: Prepared, run: RunConfig) -> Path:
-    """Train to the end or to the time limit, then write the averaged weights; their path."""
+def fit(prepared: Prepared, run: RunConfig) -> tuple[Path, ...]:
+    """Train to the end or to the time limit, then write the averaged weights; their files."""
     ema = EMA(_DECAY)
     folder = Path(run.folder) / run.stage.value
     checkpoint = folder / "last.ckpt"
@@ -60,6 +59,4 @@ def fit(prepared: Prepared, run: RunConfig) -> Path:
     ema.swap(prepared.module)
     prepared.module.eval()
     prepared.finish()
-    written = folder.with_suffix(".safetensors")
-    save_weights(prepared.part, written)
-    return written
+    return prepared.save(folder.with_suffix(".safetensors"))

@@ -1,16 +1,20 @@
 """The second stage: layered diffusion with control."""
 
+from typing import Any
+
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Float
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
+from torch import Tensor
 
+from cldm.callbacks import trainable
 from cldm.condition import hint
 from cldm.examples import Examples
 from cldm.losses import weighted_square
 from cldm.model import LayerDiffusion, Sampling
 from cldm.training.optimisation import one_cycle
+from ldm.checkpoint import WeightsError
 from ldm.compositing import stack
 from ldm.denoiser import NUM_TRAINING_STEPS, Prediction, add_noise, velocity_target
 
@@ -18,7 +22,8 @@ _WORDLESS = 0.1
 
 
 class LayersTraining(pl.LightningModule):
-    """Denoising at a noise level of its own for each slot; the autoencoder is frozen."""
+    """Denoising at a noise level of its own for each slot, by those weights of the model that
+    require gradients (see `cldm.training.learning`); checkpoints hold no others."""
 
     wordless: Tensor
 
@@ -32,11 +37,7 @@ class LayersTraining(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.model = model
-        model.requires_grad_(False)
-        for part in self._learning():
-            part.requires_grad_(True)
-        # Fitted by itself in the end.
-        model.control.mean.requires_grad_(False)
+        self.strict_loading = False
         self.learning_rate = learning_rate
         self.num_steps = num_steps
         self.timestep_shift = timestep_shift
@@ -44,7 +45,7 @@ class LayersTraining(pl.LightningModule):
 
     def training_step(self, batch: Examples) -> Float[Tensor, ""]:
         """The denoising loss of one batch."""
-        loss = self._loss(batch)
+        loss = self.loss(batch)
         self.log("train/denoising", loss, prog_bar=True)
         return loss
 
@@ -52,12 +53,25 @@ class LayersTraining(pl.LightningModule):
         """The denoising loss with fixed noise."""
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            self.log("validation/denoising", self._loss(batch), prog_bar=True)
+            self.log("validation/denoising", self.loss(batch), prog_bar=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW on text tower, ControlNet and U-Net."""
-        weights = [weight for weight in self.parameters() if weight.requires_grad]
-        return one_cycle(weights, self.learning_rate, self.num_steps)
+        """AdamW on what learns."""
+        return one_cycle(list(trainable(self).values()), self.learning_rate, self.num_steps)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave out the frozen gigabytes: they come from where they came from before."""
+        learned = trainable(self)
+        weights = checkpoint["state_dict"].items()
+        checkpoint["state_dict"] = {key: weight for key, weight in weights if key in learned}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Raise WeightsError when something else learned there than does now."""
+        learned, found = trainable(self), checkpoint["state_dict"]
+        (group,) = checkpoint["optimizer_states"][0]["param_groups"]
+        if len(group["params"]) != len(learned) or not learned.keys() <= found.keys():
+            expected = "expected the same training.learning, or a new folder"
+            raise WeightsError(f"checkpoint: found other weights than those that learn, {expected}")
 
     def example(self, batch: Examples) -> Float[Tensor, "b columns 4 h w"]:
         """Asked masks, drawn layers and their plain stack, a row for each picture."""
@@ -68,10 +82,8 @@ class LayersTraining(pl.LightningModule):
         asked = torch.cat([masks, opaque], dim=2)[:, 1:]
         return torch.cat([asked, layers.rgba, stacked], dim=1)
 
-    def _learning(self) -> list[nn.Module]:
-        return [self.model.text, self.model.control, self.model.unet]
-
-    def _loss(self, batch: Examples) -> Tensor:
+    def loss(self, batch: Examples) -> Float[Tensor, ""]:
+        """The squared error of the prediction, at noise levels drawn anew."""
         present = batch.condition.masks.present
         worded = torch.rand_like(present, dtype=torch.float32) >= _WORDLESS
         condition = batch.condition.dropped(worded, self.wordless)

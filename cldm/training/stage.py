@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,22 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from cldm.build import build_model
-from cldm.config import ModelConfig, RunConfig
+from cldm.build import build_model, widths_of
+from cldm.config import Learning, ModelConfig, RunConfig
 from cldm.data import Assets, CanvasDataset, read_assets
 from cldm.examples import ExampleDataset
 from cldm.latents import cached_latents
-from cldm.model import LayerDiffusion
+from cldm.model import LayerDiffusion, visiting
+from cldm.runtime import usable_device
 from cldm.training.autoencoder import AutoencoderTraining
 from cldm.training.layers import LayersTraining
+from cldm.training.learning import choose, save_learned
 from cldm.training.mean import fit_mean
 from cldm.training.relation import RelationTraining, RelationWeights
-from ldm.checkpoint import WeightsError, load_weights
+from ldm.checkpoint import WeightsError, load_weights, overlay_weights, save_weights
+from ldm.lora import asked_lora, merge_lora
 from ldm.scene import Scene
+from ldm.unet import recompute
 
 _VARIATIONS = 24
 _GUESSED = 140
@@ -37,11 +42,11 @@ def _nothing() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A stage that can be fitted. `part` is what learns and is written out as weights, after
+    """A stage that can be fitted. `save` writes its weights and says into which files, after
     `finish` has measured or fitted what needs the trained weights."""
 
     module: pl.LightningModule
-    part: nn.Module
+    save: Callable[[Path], tuple[Path, ...]]
     batches: DataLoader[Any]
     validation: list[Any]
     num_steps: int
@@ -64,7 +69,7 @@ def prepare_autoencoder(config: ModelConfig, run: RunConfig) -> Prepared:
     )
     return Prepared(
         module=module,
-        part=autoencoder,
+        save=partial(_save_part, autoencoder),
         batches=DataLoader(drawn, batch_size=stage.batch_size),
         validation=[(canvases := _first(unseen, 32))],
         num_steps=stage.num_steps,
@@ -76,23 +81,30 @@ def prepare_layers(config: ModelConfig, run: RunConfig) -> Prepared:
     """Scenes of cached canvases, of both splits: here, validation means new combinations.
 
     Raises WeightsError when there is no trained autoencoder: neither the first stage's, nor one in
-    the weights to begin with.
+    the weights to begin with; or nothing to begin with, where parts of it stay frozen.
     """
     stage, folder = config.training.layers, Path(run.folder)
+    if Learning.everything not in config.training.learning and not run.begin:
+        raise WeightsError("begin: found none, expected weights, for not everything learns")
     model = _begun(config, run)
     trained = folder / "autoencoder.safetensors"
     if trained.is_file():
         load_weights(model.autoencoder, trained)
     elif not run.begin:
         raise WeightsError(f"weights {trained}: train stage=autoencoder first")
-    cache = cached_latents(
-        folder / "latents.safetensors",
-        _assets(Path(run.data), ["train", "validation"]),
-        model.autoencoder,
-        model.tokenizer,
-        size=config.canvas,
-        variations=_VARIATIONS,
-    )
+    with visiting(model.autoencoder, usable_device("auto")):
+        cache = cached_latents(
+            folder / "latents.safetensors",
+            _assets(Path(run.data), ["train", "validation"]),
+            model.autoencoder,
+            model.tokenizer,
+            size=config.canvas,
+            variations=_VARIATIONS,
+        )
+    choose(model, config)
+    if config.training.recomputed:
+        recompute(model.unet)
+        recompute(model.control)
 
     def examples(batch_size: int, seed: int) -> ExampleDataset:
         return ExampleDataset(
@@ -117,7 +129,7 @@ def prepare_layers(config: ModelConfig, run: RunConfig) -> Prepared:
 
     return Prepared(
         module=module,
-        part=model,
+        save=partial(save_learned, model, config),
         batches=DataLoader(scenes, batch_size=None),
         finish=finish if config.training.mean_steps else _nothing,
         validation=[examples(6, _UNSEEN_SEED).first()],
@@ -139,7 +151,7 @@ def prepare_relation(
     )
     return Prepared(
         module=module,
-        part=network,
+        save=partial(_save_part, network),
         batches=DataLoader(scenes, batch_size=None),
         validation=unseen,
         num_steps=stage.num_steps,
@@ -147,14 +159,26 @@ def prepare_relation(
 
 
 def _begun(config: ModelConfig, run: RunConfig) -> LayerDiffusion:
-    """A new model, or one with the weights to begin with."""
-    model = build_model(config)
+    """A new model, or one with the weights to begin with and what was trained over them."""
+    with torch.device("meta" if run.begin else "cpu"):
+        model = build_model(config)
     if run.begin:
         load_weights(model, Path(run.begin))
+    if run.over:
+        overlay_weights(model, Path(run.over))
+    if run.lora:
+        widths, _ = widths_of(config)
+        lora = asked_lora(run.lora)
+        merge_lora(lora, unet=model.unet, text=model.text.network, widths=widths)
     # Convolutions on a CPU learn faster in channels-last memory.
     model.unet.to(memory_format=torch.channels_last)
     model.control.to(memory_format=torch.channels_last)
     return model
+
+
+def _save_part(part: nn.Module, path: Path) -> tuple[Path, ...]:
+    save_weights(part, path)
+    return (path,)
 
 
 def _assets(data: Path, splits: list[str]) -> Assets:

@@ -57,7 +57,7 @@ def test_stages_are_fitted_one_after_the_other(
     with pytest.raises(WeightsError, match="train stage=autoencoder first"):
         prepare_layers(tiny_config, run)
 
-    written = fit(prepare_autoencoder(planned(tiny_config, 2), run), run)
+    (written,) = fit(prepare_autoencoder(planned(tiny_config, 2), run), run)
     assert written == folder / "autoencoder.safetensors"
     load_weights(build_autoencoder(tiny_config), written)
     assert [path.name for path in (folder / "autoencoder" / "pictures").iterdir()] == ["000002.png"]
@@ -72,7 +72,7 @@ def test_stages_are_fitted_one_after_the_other(
     run = replace(run, checkpoint_minutes=0.0)
     prepared = prepare_layers(planned(tiny_config, 4), run)
     losses = steps_counted(prepared, monkeypatch)
-    written = fit(prepared, run)
+    (written,) = fit(prepared, run)
     assert len(losses) == 2
     assert [path.name for path in (folder / "layers").glob("*.ckpt")] == ["last.ckpt"]
     checkpoint = torch.load(folder / "layers" / "last.ckpt", weights_only=True)
@@ -85,8 +85,9 @@ def test_stages_are_fitted_one_after_the_other(
     # Another training may begin with these weights, and needs no autoencoder then.
     run = replace(run, begin=str(written), folder=str(tmp_path / "other"))
     begun = prepare_layers(tiny_config, run)
-    found = begun.part.state_dict()
-    assert all(torch.equal(found[key], weight) for key, weight in model.state_dict().items())
+    found = begun.module.state_dict()
+    for key, weight in model.state_dict().items():
+        assert torch.equal(found[f"model.{key}"], weight)
 
 
 def test_the_learning_rate_rises_stays_and_falls() -> None:

@@ -19,6 +19,7 @@ from cldm.examples import ExampleDataset, Examples
 from cldm.latents import CanvasLatents, LatentCache
 from cldm.training.autoencoder import AutoencoderTraining, faded
 from cldm.training.layers import LayersTraining, slot_clean, slot_timesteps
+from cldm.training.learning import choose
 from cldm.training.mean import fit_mean
 from ldm.denoiser import per_slot
 from ldm.text import Tokenizer
@@ -64,6 +65,7 @@ def layers_training(config: ModelConfig) -> LayersTraining:
     """A new one."""
     torch.manual_seed(0)
     model = build_model(config)
+    choose(model, config)
     return LayersTraining(model, learning_rate=1e-3, num_steps=9, timestep_shift=1.0)
 
 
@@ -108,9 +110,9 @@ def test_the_true_velocity_costs_nothing(
         return (noisy - (1 + level**2).sqrt() * batch.latents) / level * strength
 
     monkeypatch.setattr(module.model, "predict", ideal)
-    assert float(module._loss(batch)) < 1e-3
+    assert float(module.loss(batch)) < 1e-3
     monkeypatch.setattr(module.model, "predict", lambda noisy, *_, **__: 0 * noisy)
-    assert float(module._loss(batch)) > 0.1
+    assert float(module.loss(batch)) > 0.1
 
 
 def test_pictures_show_masks_layers_and_their_stack(tiny_config: ModelConfig) -> None:
@@ -140,7 +142,7 @@ def test_the_mean_is_fitted_to_what_guesses_lack(tiny_config: ModelConfig) -> No
         # A shift without bounds: every timestep is the last.
         still = LayersTraining(module.model, learning_rate=1.0, num_steps=9, timestep_shift=1e9)
         torch.manual_seed(3)
-        return float(still._loss(scene))
+        return float(still.loss(scene))
 
     before = error()
     fit_mean(module.model, [scene] * 4, module.wordless, 150)
