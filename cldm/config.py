@@ -204,15 +204,19 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> ModelConfig:
     return config
 
 
-def _loaded(path: Path) -> DictConfig:
+def _loaded(path: Path, above: Sequence[Path] = ()) -> DictConfig:
     """A YAML file over the one that its key `like` names, a file in the same folder."""
+    if path in above:
+        raise ConfigError(f"config {path}: like: found a file that is like itself")
     given = OmegaConf.load(path)
     if not isinstance(given, DictConfig):
         raise ConfigError(f"config {path}: found a list, expected keys such as canvas, unet")
     like = given.pop("like", None)
     if like is None:
         return given
-    return cast(DictConfig, OmegaConf.merge(_loaded(path.parent / str(like)), given))
+    return cast(
+        DictConfig, OmegaConf.merge(_loaded(path.parent / str(like), [*above, path]), given)
+    )
 
 
 def read_run(settings: RunConfig, arguments: Sequence[str]) -> tuple[RunConfig, ModelConfig]:

@@ -36,7 +36,7 @@ SLOTS, GUIDANCE, STRENGTH, SEED = 4, 7.5, 0.8, 3
 PICTURES = slice(2)
 """Laws of one slot are tried on two pictures."""
 TOKENS = Tokenizer(77, TextFamily.clip.padding)(["a duck on a lawn", "a photograph " * 40])
-SMALL = (16, 24)
+SMALL = (8, 24)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -138,10 +138,9 @@ def test_a_config_builds_on_another_in_its_folder(tmp_path: Path) -> None:
     ("content", "said"),
     [
         ("like: none.yaml", r"none\.yaml"),
-        ("like: model.yaml", r"model\.yaml"),
+        ("like: model.yaml", r"model\.yaml: like: found a file that is like itself"),
         ("like: [a.yaml]", r"model\.yaml"),
         ("like: list.yaml", "found a list"),
-        ("like:", "like"),
     ],
 )
 def test_a_base_that_cannot_be_read_gets_one_line(tmp_path: Path, content: str, said: str) -> None:
@@ -150,5 +149,4 @@ def test_a_base_that_cannot_be_read_gets_one_line(tmp_path: Path, content: str, 
     (tmp_path / "list.yaml").write_text("- 1")
     with pytest.raises(ConfigError, match=said) as refusal:
         read_config(path)
-    print(refusal.value)
     assert "\n" not in str(refusal.value)
