@@ -233,17 +233,6 @@ def read_run(settings: RunConfig, arguments: Sequence[str]) -> tuple[RunConfig, 
     return run, read_config(Path(run.model), [word for word in arguments if word not in own])
 
 
-# A file that is like itself recurses.
-_UNREADABLE = (
-    OSError,
-    TypeError,
-    RecursionError,
-    UnicodeDecodeError,
-    YAMLError,
-    OmegaConfBaseException,
-)
-
-
 @contextmanager
 def one_line(what: str) -> Generator[None]:
     """Errors of reading as ConfigError, said in one line."""
