@@ -219,15 +219,19 @@ def _require_learning(path: Path, training: TrainingConfig) -> None:
         raise ConfigError(f"config {path}: training.lora_rank: found {rank}, {expected}")
 
 
-def _loaded(path: Path) -> DictConfig:
+def _loaded(path: Path, above: Sequence[Path] = ()) -> DictConfig:
     """A YAML file over the one that its key `like` names, a file in the same folder."""
+    if path in above:
+        raise ConfigError(f"config {path}: like: found a file that is like itself")
     given = OmegaConf.load(path)
     if not isinstance(given, DictConfig):
         raise ConfigError(f"config {path}: found a list, expected keys such as canvas, unet")
     like = given.pop("like", None)
     if like is None:
         return given
-    return cast(DictConfig, OmegaConf.merge(_loaded(path.parent / str(like)), given))
+    return cast(
+        DictConfig, OmegaConf.merge(_loaded(path.parent / str(like), [*above, path]), given)
+    )
 
 
 def read_run(settings: RunConfig, arguments: Sequence[str]) -> tuple[RunConfig, ModelConfig]:
@@ -244,17 +248,6 @@ def read_run(settings: RunConfig, arguments: Sequence[str]) -> tuple[RunConfig, 
     return run, read_config(Path(run.model), [word for word in arguments if word not in own])
 
 
-# A file that is like itself recurses.
-_UNREADABLE = (
-    OSError,
-    TypeError,
-    RecursionError,
-    UnicodeDecodeError,
-    YAMLError,
-    OmegaConfBaseException,
-)
-
-
 @contextmanager
 def one_line(what: str) -> Generator[None]:
     """Errors of reading as ConfigError, said in one line."""
@@ -263,7 +256,6 @@ def one_line(what: str) -> Generator[None]:
     except (
         OSError,
         TypeError,
-        RecursionError,
         UnicodeDecodeError,
         YAMLError,
         OmegaConfBaseException,

@@ -1,5 +1,7 @@
 """Fixtures that many laws share: tiny models, pictures of layers, what is asked of them."""
 
+import resource
+
 import pytest
 import torch
 from subjects import awake, config, picture, planet
@@ -11,6 +13,12 @@ from cldm.model import LayerDiffusion
 from ldm.compositing import mask_frames
 from ldm.text import Tokenizer
 from ldm.values import Layers, Masks
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Laws at full size have a price."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    terminalreporter.write_line(f"peak memory {peak:.1f} GiB, with pages of mapped files")
 
 
 @pytest.fixture(autouse=True)

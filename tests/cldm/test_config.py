@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from cldm.config import ConfigError, ModelConfig, RunConfig, Stage, read_config, read_run
+from cldm.config import (
+    ConfigError,
+    ModelConfig,
+    RunConfig,
+    Stage,
+    UNetConfig,
+    read_config,
+    read_run,
+)
 
 MODELS = Path(__file__).parents[2] / "models"
 TINY = MODELS / "layers_tiny.yaml"
@@ -118,5 +126,32 @@ def test_files_that_are_no_config_are_refused(tmp_path: Path, content: bytes) ->
     path = tmp_path / "model.yaml"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"model\.yaml") as refusal:
+        read_config(path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_config_builds_on_another_in_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "first.yaml").write_text("canvas: 64\nunet: {channels: [32, 64]}\n")
+    (tmp_path / "second.yaml").write_text("like: first.yaml\nunet: {num_residuals: 1}\n")
+    (tmp_path / "third.yaml").write_text("like: second.yaml\ncanvas: 32\n")
+    config = read_config(tmp_path / "third.yaml", ["picture=128"])
+    assert (config.canvas, config.picture) == (32, 128)
+    assert config.unet == UNetConfig(channels=(32, 64), num_residuals=1)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("like: none.yaml", r"none\.yaml"),
+        ("like: model.yaml", r"model\.yaml: like: found a file that is like itself"),
+        ("like: [a.yaml]", r"model\.yaml"),
+        ("like: list.yaml", "found a list"),
+    ],
+)
+def test_a_base_that_cannot_be_read_gets_one_line(tmp_path: Path, content: str, said: str) -> None:
+    path = tmp_path / "model.yaml"
+    path.write_text(content)
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(ConfigError, match=said) as refusal:
         read_config(path)
     assert "\n" not in str(refusal.value)

@@ -1,10 +1,11 @@
 """Laws of agreement: ten guided steps under control lead where diffusers' networks lead."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
-from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from diffusers import ControlNetModel
+from published import Controlled
 from subjects import TEXT, WIDTHS, asked, awake, config, foreign_unet, unet_like
 from torch import Tensor, nn
 
@@ -17,47 +18,6 @@ from ldm.sampler import Sampler, sample
 from ldm.values import Masks
 
 HINT_WIDTHS, SCALE, STRENGTH, SEED = (4, 8, 8), 7.5, 0.8, 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Foreign:
-    """Diffusers' networks, driven by hand."""
-
-    unet: UNet2DConditionModel
-    control: ControlNetModel
-
-    def drawn(
-        self, noise: Tensor, wordless: Tensor, text: Tensor, image: Tensor, kind: Prediction
-    ) -> Tensor:
-        """The clean latents of the last of ten steps."""
-        scheduler = DDIMScheduler(
-            beta_start=0.00085,
-            beta_end=0.012,
-            beta_schedule="scaled_linear",
-            clip_sample=False,
-            set_alpha_to_one=False,
-            timestep_spacing="trailing",
-            prediction_type="epsilon" if kind is Prediction.eps else "v_prediction",
-        )
-        scheduler.set_timesteps(10)
-        noisy, clean, both = noise, noise, torch.cat([wordless, text])
-        for timestep in scheduler.timesteps:
-            twice = torch.cat([noisy, noisy])
-            added, middle = self.control(
-                twice, timestep, both, torch.cat([image, image]), STRENGTH, return_dict=False
-            )
-            answers = self.unet(
-                twice,
-                timestep,
-                both,
-                down_block_additional_residuals=added,
-                mid_block_additional_residual=middle,
-            ).sample
-            without, conditional = answers.chunk(2)
-            guided = without + SCALE * (conditional - without)
-            step = scheduler.step(guided, int(timestep), noisy)
-            noisy, clean = step.prev_sample, step.pred_original_sample
-        return clean
 
 
 def config_of(kind: Prediction) -> ModelConfig:
@@ -81,7 +41,7 @@ def config_of(kind: Prediction) -> ModelConfig:
     )
 
 
-def pair(kind: Prediction) -> tuple[LayerDiffusion, Foreign]:
+def pair(kind: Prediction) -> tuple[LayerDiffusion, Controlled]:
     """Our model and diffusers' networks with the same weights; the ControlNet begins as a copy of
     the U-Net's encoder, as the original does, but is not silent."""
     unet = foreign_unet()
@@ -104,7 +64,7 @@ def pair(kind: Prediction) -> tuple[LayerDiffusion, Foreign]:
         weights = zip(mine.parameters(), awake(foreign).parameters(), strict=True)
         for weight, other in weights:
             weight.data = other.data.clone()
-    return model, Foreign(unet=unet, control=control)
+    return model, Controlled(unet=unet, control=control)
 
 
 def assert_near(found: Tensor, expected: Tensor) -> None:
@@ -120,10 +80,11 @@ def test_a_picture_that_is_not_square_is_drawn_as_by_diffusers(kind: Prediction)
     wordless, text = torch.randn(1, 7, TEXT).expand(2, -1, -1), torch.randn(2, 7, TEXT)
     image, schedule = torch.rand(2, 5, 48, 32), NoiseSchedule(zero_terminal_snr=False)
     prompts = asked(torch.cat([wordless, text])[:, None])
+    reading = model.unet.read(prompts)
     encoded = model.control.encode(torch.cat([image, image])[:, None], prompts)
 
     def network(noisy: Tensor, timestep: Tensor) -> Tensor:
-        return model.predict(noisy, timestep, prompts, encoded, STRENGTH)
+        return model.predict(noisy, timestep, reading, encoded, STRENGTH)
 
     *_, last = sample(
         BatchGuidedDenoiser(NetworkDenoiser(network, schedule, kind), SCALE),
@@ -135,7 +96,10 @@ def test_a_picture_that_is_not_square_is_drawn_as_by_diffusers(kind: Prediction)
         generator=torch.Generator().manual_seed(SEED),
     )
     noise = torch.randn(2, 4, 12, 8, generator=torch.Generator().manual_seed(SEED))
-    assert_near(last.latents[:, 0], foreign.drawn(noise, wordless, text, image, kind))
+    expected = foreign.drawn(
+        noise, wordless, text, image, kind=kind, guidance=SCALE, strength=STRENGTH
+    )
+    assert_near(last.latents[:, 0], expected)
 
 
 @pytest.mark.parametrize(("kind", "batched"), [(Prediction.eps, True), (Prediction.v, False)])
@@ -160,4 +124,7 @@ def test_words_and_masks_are_drawn_as_by_diffusers(kind: Prediction, batched: bo
     wordless, text = model.text(tokens[2:]).expand(2, -1, -1), model.text(tokens[:2])
     noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(SEED))
     image = hint(condition, 32)[:, 0]
-    assert_near(last.latents[:, 0], foreign.drawn(noise, wordless, text, image, kind))
+    expected = foreign.drawn(
+        noise, wordless, text, image, kind=kind, guidance=SCALE, strength=STRENGTH
+    )
+    assert_near(last.latents[:, 0], expected)

@@ -1,5 +1,6 @@
 """Laws of our own weights: a round trip keeps them, bad files are refused."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from ldm.checkpoint import (
     WeightsError,
     load_weights,
+    overlay_weights,
     require_new,
     save_weights,
     write_tensors,
@@ -76,15 +78,31 @@ def spoiled(path: Path, how: str) -> str:
     return said
 
 
+@pytest.mark.parametrize("fill", [load_weights, overlay_weights])
 @pytest.mark.parametrize("how", ["absent", "empty", "cut", "text", "key", "shape", "unknown"])
-def test_bad_weights_are_refused_in_one_line_and_nothing_changes(tmp_path: Path, how: str) -> None:
+def test_bad_weights_are_refused_in_one_line_and_nothing_changes(
+    tmp_path: Path, how: str, fill: Callable[[nn.Module, Path], None]
+) -> None:
+    if (how, fill) == ("key", overlay_weights):
+        pytest.skip("an overlay may lack keys")
     path, found = tmp_path / "part.safetensors", module()
     said, before = spoiled(path, how), state(found)
     with pytest.raises(WeightsError, match=said) as refusal:
-        load_weights(found, path)
+        fill(found, path)
     assert str(path) in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert all(torch.equal(weight, before[key]) for key, weight in found.state_dict().items())
+
+
+def test_an_overlay_replaces_what_it_holds_in_the_modules_precision(tmp_path: Path) -> None:
+    path, found = tmp_path / "part.safetensors", module()
+    before, given = state(found), {"1.weight": torch.randn(2, 4).half()}
+    write_tensors(given, path)
+    overlay_weights(found, path)
+    expected = before | {"1.weight": given["1.weight"].float()}
+    for key, weight in found.state_dict().items():
+        assert weight.dtype is before[key].dtype
+        assert torch.equal(weight, expected[key]), key
 
 
 def test_a_folder_is_not_weights(tmp_path: Path) -> None:

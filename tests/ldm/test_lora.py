@@ -38,7 +38,7 @@ FULL = Widths(
     attention=(True, True, True, False),
     across=(False, False, False, False),
     num_residuals=2,
-    num_heads=8,
+    num_heads=(8,) * 4,
     text=768,
 )
 
