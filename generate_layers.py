@@ -10,7 +10,6 @@ OUT gets one PNG per layer, document.psd, document.ora, composite.png and contac
 import argparse
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -31,7 +30,7 @@ def main() -> None:
     config = read_config(arguments.model)
     brief = read_brief(arguments.brief, arguments.override)
     runtime = runtime_of(arguments)
-    sampling = replace(sampling_of(brief), batched_guidance=not runtime.low_vram)
+    sampling = sampling_of(brief)
     loras = [asked_lora(words) for words in arguments.lora]
     require_writable(arguments.out)
     model = load_model(config, arguments.model.parent, runtime.precision.dtype)

@@ -44,8 +44,7 @@ class Order(Enum):
 class Sampling:
     """How layers are drawn, in `num_steps` steps, 1 to 1000.
 
-    Guidance 1 is none; it leads away from `negative_prompt`, and `batched_guidance` takes both
-    halves in one call of the network, which needs more memory than one after the other.
+    Guidance 1 is none; it leads away from `negative_prompt`.
     `control_strength` scales the ControlNet. In `guess_mode` the conditional half alone is
     controlled, and fine taps are weaker than coarse ones, so that masks say much without words.
     """
@@ -53,7 +52,6 @@ class Sampling:
     sampler: Sampler = Sampler.DPM
     num_steps: int = 20
     guidance_scale: float = 1.0
-    batched_guidance: bool = True
     negative_prompt: str = ""
     control_strength: float = 1.0
     guess_mode: bool = False
@@ -100,7 +98,9 @@ class LayerDiffusion(nn.Module):
     """Text tower, ControlNet, U-Net, autoencoder and relation network as one model.
 
     It works on its `device`; a part that lies elsewhere comes there while it is needed. Pictures
-    and latents are float32, whatever the precision of the networks.
+    and latents are float32, whatever the precision of the networks. With `batched_guidance` both
+    halves of guidance go through the networks in one batch, which needs more memory than one after
+    the other.
     """
 
     def __init__(
@@ -128,6 +128,7 @@ class LayerDiffusion(nn.Module):
         self.prediction = prediction
         self.preconditioned = preconditioned
         self.canvas = canvas
+        self.batched_guidance = True
 
     @property
     def device(self) -> torch.device:
@@ -197,7 +198,7 @@ class LayerDiffusion(nn.Module):
         if scale == 1:
             return self.denoiser(condition, strength, falloff)
         negative = condition.empty(self.tokenizer([sampling.negative_prompt])[0].to(self.device))
-        if sampling.batched_guidance and not sampling.guess_mode:
+        if self.batched_guidance and not sampling.guess_mode:
             return BatchGuidedDenoiser(self.denoiser(negative.joined(condition), strength), scale)
         conditional = self.denoiser(condition, strength, falloff)
         unconditional = self.denoiser(negative, 0.0 if sampling.guess_mode else strength)

@@ -87,6 +87,7 @@ def ready(model: LayerDiffusion, runtime: Runtime) -> LayerDiffusion:
     model.requires_grad_(False)
     # The noise levels say where the model works.
     (model.schedule if runtime.low_vram else model).to(runtime.device)
+    model.batched_guidance = not runtime.low_vram
     for network in (model.unet, model.control):
         if runtime.compiled:
             network.compile(fullgraph=True)

@@ -35,11 +35,10 @@ def test_guidance_in_one_batch_is_guidance_in_two_passes(
     model = awake(build_model(config)).eval()
     if not config.framed or layout == "packed_config":
         condition = replace(condition, frames=whole_frames(2, 3))
-    together, apart = (
-        model.guided(condition, replace(FIRM, batched_guidance=batched))(*given)
-        for given in [inputs()]
-        for batched in (True, False)
-    )
+    given = inputs()
+    together = model.guided(condition, FIRM)(*given)
+    model.batched_guidance = False
+    apart = model.guided(condition, FIRM)(*given)
     seen = condition.masks.present
     error = (together - apart)[seen].abs().max()
     assert error < 1e-5 * apart[seen].abs().max()
@@ -48,10 +47,14 @@ def test_guidance_in_one_batch_is_guidance_in_two_passes(
 @torch.no_grad()
 @pytest.mark.parametrize("batched", [True, False])
 def test_guidance_leads_away_from_the_negative_prompt(
-    tiny_model: LayerDiffusion, condition: Condition, batched: bool
+    tiny_model: LayerDiffusion,
+    condition: Condition,
+    batched: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """At scale 0, only what is led away from remains."""
-    given, how = inputs(), replace(FIRM, guidance_scale=0.0, batched_guidance=batched)
+    monkeypatch.setattr(tiny_model, "batched_guidance", batched)
+    given, how = inputs(), replace(FIRM, guidance_scale=0.0)
     found = {
         words: tiny_model.guided(condition, replace(how, negative_prompt=words))(*given)
         for words in ("", "a sheep")

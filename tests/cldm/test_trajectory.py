@@ -106,6 +106,7 @@ def test_a_picture_that_is_not_square_is_drawn_as_by_diffusers(kind: Prediction)
 @torch.no_grad()
 def test_words_and_masks_are_drawn_as_by_diffusers(kind: Prediction, batched: bool) -> None:
     model, foreign = pair(kind)
+    model.batched_guidance = batched
     masks = Masks(area=torch.ones(2, 1, 32, 32), present=torch.ones(2, 1, dtype=torch.bool))
     tokens = model.tokenizer(["a lawn", "a duck", "grain"])
     condition = Condition(
@@ -115,7 +116,6 @@ def test_words_and_masks_are_drawn_as_by_diffusers(kind: Prediction, batched: bo
         sampler=Sampler.DDIM,
         num_steps=10,
         guidance_scale=SCALE,
-        batched_guidance=batched,
         negative_prompt="grain",
         control_strength=STRENGTH,
         seed=SEED,
