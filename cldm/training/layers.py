@@ -13,8 +13,8 @@ from cldm.condition import hint
 from cldm.examples import Examples
 from cldm.losses import weighted_square
 from cldm.model import LayerDiffusion, Sampling
+from cldm.training.learning import require_same
 from cldm.training.optimisation import one_cycle
-from ldm.checkpoint import WeightsError
 from ldm.compositing import stack
 from ldm.denoiser import NUM_TRAINING_STEPS, Prediction, add_noise, velocity_target
 
@@ -61,17 +61,12 @@ class LayersTraining(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out the frozen gigabytes: they come from where they came from before."""
-        learned = trainable(self)
-        weights = checkpoint["state_dict"].items()
-        checkpoint["state_dict"] = {key: weight for key, weight in weights if key in learned}
+        found = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {key: found[key] for key in trainable(self)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Raise WeightsError when something else learned there than does now."""
-        learned, found = trainable(self), checkpoint["state_dict"]
-        (group,) = checkpoint["optimizer_states"][0]["param_groups"]
-        if len(group["params"]) != len(learned) or not learned.keys() <= found.keys():
-            expected = "expected the same training.learning, or a new folder"
-            raise WeightsError(f"checkpoint: found other weights than those that learn, {expected}")
+        require_same(checkpoint, trainable(self))
 
     def example(self, batch: Examples) -> Float[Tensor, "b columns 4 h w"]:
         """Asked masks, drawn layers and their plain stack, a row for each picture."""

@@ -1,6 +1,10 @@
 """What learns in the second stage: chosen before training, written alone after it."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from torch import nn
 
 from cldm.build import widths_of
 from cldm.callbacks import trainable
@@ -8,7 +12,7 @@ from cldm.config import Learning, ModelConfig
 from cldm.flat import widenings
 from cldm.model import LayerDiffusion
 from ldm.adapters import add_lora, save_lora
-from ldm.checkpoint import save_weights, write_halved
+from ldm.checkpoint import WeightsError, save_weights, write_halved
 from ldm.weights import control_table, unet_table
 
 _ADAPTER = ".lora_"
@@ -77,3 +81,12 @@ def save_learned(model: LayerDiffusion, config: ModelConfig, path: Path) -> tupl
         save_lora(model.unet, widths_of(config)[0], adapters)
         written.append(adapters)
     return tuple(written)
+
+
+def require_same(checkpoint: Mapping[str, Any], learned: Mapping[str, nn.Parameter]) -> None:
+    """Raise WeightsError unless a Lightning checkpoint is of a training where the same learned."""
+    (group,) = checkpoint["optimizer_states"][0]["param_groups"]
+    whole = learned.keys() <= checkpoint["state_dict"].keys()
+    if len(group["params"]) != len(learned) or not whole:
+        expected = "expected the same training.learning, or a new folder"
+        raise WeightsError(f"checkpoint: found other weights than those that learn, {expected}")
