@@ -56,6 +56,11 @@ def product_rate(dtype: torch.dtype, rounds: int = 9) -> Figure:
 
 def peak_memory() -> float:
     """Largest resident memory of this process so far, in GiB."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    (peak,) = [line.split()[1] for line in lines if line.startswith("VmHWM")]
-    return int(peak) / 2**20
+    return memory("VmHWM")
+
+
+def memory(field: str, path: Path = Path("/proc/self/status")) -> float:
+    """A field of the system's memory tables in GiB: VmRSS is what this process holds now."""
+    lines = path.read_text(encoding="ascii").splitlines()
+    (found,) = [line.split()[1] for line in lines if line.startswith(f"{field}:")]
+    return int(found) / 2**20

@@ -25,6 +25,8 @@ from statistics import median
 import torch
 from torch import Tensor
 
+from benchmarks.networks import filled
+from benchmarks.timing import RESULTS, THREADS, memory, peak_memory
 from cldm.build import build_model
 from cldm.callbacks import trainable
 from cldm.condition import Condition
@@ -40,8 +42,9 @@ from paper.result import Figure, write_result
 
 ROOT = Path(__file__).parent.parent
 MODEL = ROOT / "models" / "layers_v15.yaml"
-RESULT = Path(__file__).parent / "results" / "training_memory.json"
-THREADS, STEPS = 2, 3
+RESULT = RESULTS / "training_memory.json"
+MACHINE = Path("/proc/meminfo")
+STEPS = 3
 # What a step without recomputation takes for activations, roughly, in GiB at 32 x 32 cells.
 _ACTIVATIONS = 3.0
 
@@ -77,11 +80,9 @@ def model_of(config: ModelConfig) -> LayerDiffusion:
     """Text tower, U-Net and ControlNet with small random weights; no initialisation is run."""
     with torch.device("meta"):
         model = build_model(config)
-    torch.manual_seed(0)
-    for part in (model.text, model.unet, model.control):
-        shapes = {key: weight.shape for key, weight in part.state_dict().items()}
-        weights = {key: torch.empty(shape).normal_(std=0.02) for key, shape in shapes.items()}
-        part.load_state_dict(weights, assign=True)
+    model.text, model.unet, model.control = (
+        filled(part, torch.float32) for part in (model.text, model.unet, model.control)
+    )
     return model
 
 
@@ -110,7 +111,9 @@ def measured(case: Case, recomputed: bool, cells: int) -> Measured:
         recompute(model.control)
     module = LayersTraining(model, learning_rate=1e-5, num_steps=1000, timestep_shift=1.0)
     optimiser = torch.optim.AdamW(learned, lr=1e-5)
-    updated = 3 * gibibytes(learned) + _ACTIVATIONS * (cells / 32) ** 2 < available()
+    updated = 3 * gibibytes(learned) + _ACTIVATIONS * (cells / 32) ** 2 < memory(
+        "MemAvailable", MACHINE
+    )
     batch, before, seconds = batch_of(model, cells), memory("VmRSS"), list[float]()
     for _ in range(STEPS):
         begin = time.perf_counter()
@@ -125,8 +128,8 @@ def measured(case: Case, recomputed: bool, cells: int) -> Measured:
         weights=sum(gibibytes(network.parameters()) for network in networks),
         learned=gibibytes(learned),
         optimiser=gibibytes(kept),
-        step=memory("VmHWM") - before,
-        peak=memory("VmHWM"),
+        step=peak_memory() - before,
+        peak=peak_memory(),
         seconds=seconds[1:],
     )
 
@@ -134,22 +137,6 @@ def measured(case: Case, recomputed: bool, cells: int) -> Measured:
 def gibibytes(tensors: Iterable[Tensor]) -> float:
     """What tensors take."""
     return sum(tensor.nbytes for tensor in tensors) / 2**30
-
-
-def memory(field: str) -> float:
-    """Resident memory of this process in GiB: VmRSS now, VmHWM at most so far."""
-    return _proc("/proc/self/status", field)
-
-
-def available() -> float:
-    """What programs may still take, in GiB."""
-    return _proc("/proc/meminfo", "MemAvailable")
-
-
-def _proc(path: str, field: str) -> float:
-    lines = Path(path).read_text(encoding="ascii").splitlines()
-    (found,) = [line.split()[1] for line in lines if line.startswith(f"{field}:")]
-    return int(found) / 2**20
 
 
 def figures_of(name: str, found: Measured) -> dict[str, Figure]:
