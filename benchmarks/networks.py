@@ -84,13 +84,16 @@ def theirs(like: Ours) -> Theirs:
 def filled(hollow: Module, dtype: torch.dtype) -> Module:
     """A module from the meta device with cheap random weights; no initialisation is run."""
     torch.manual_seed(0)
-    module = hollow.to(dtype).to_empty(device="cpu")
-    for key, weight in module.named_parameters():
+    weights = {
+        key: torch.empty(weight.shape, dtype=dtype) for key, weight in hollow.state_dict().items()
+    }
+    for key, weight in weights.items():
         if weight.ndim == 1:
-            weight.data.fill_(1.0 if "norm" in key and key.endswith("weight") else 0.0)
+            weight.fill_(1.0 if "norm" in key and key.endswith("weight") else 0.0)
         else:
-            weight.data.normal_(std=0.5 / weight[0].numel() ** 0.5)
-    return module.eval().requires_grad_(False)
+            weight.normal_(std=0.5 / weight[0].numel() ** 0.5)
+    hollow.load_state_dict(weights, assign=True)
+    return hollow.eval().requires_grad_(False)
 
 
 def _is_silent(key: str) -> bool:
