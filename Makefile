@@ -48,6 +48,7 @@ bench: $(READY) ## measure speed and memory at Stable Diffusion's size -> benchm
 	$(BIN)/python -m benchmarks.unet
 	$(BIN)/python -m benchmarks.layers
 	$(BIN)/python -m benchmarks.training_memory
+	$(BIN)/python -m benchmarks.loading
 	$(BIN)/python -m paper.tables
 
 eval: $(READY) ## measure the shipped weights on 64 briefs -> paper/results, README

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ldm.export.draft import draft
+
+_AT_ONCE = 32
 
 
 class WeightsError(ValueError):
@@ -55,7 +57,13 @@ def _fill(module: nn.Module, found: dict[str, Tensor], path: Path) -> None:
         if tensor.shape != expected[key].shape:
             shapes = f"{tuple(tensor.shape)}, expected {tuple(expected[key].shape)}"
             raise WeightsError(f"weights {path}: {key} has shape {shapes}")
-    own = {key: tensor.to(expected[key].dtype) for key, tensor in found.items()}
+    own = {key: tensor for key, tensor in found.items() if tensor.dtype == expected[key].dtype}
+    others = [key for key in found if key not in own]
+    # Pages stay in memory as long as the file is open: a few tensors at a time.
+    for begin in range(0, len(others), _AT_ONCE):
+        with safe_open(path, "pt") as file:
+            for key in others[begin : begin + _AT_ONCE]:
+                own[key] = file.get_tensor(key).to(expected[key].dtype)
     module.load_state_dict(own, strict=False, assign=True)
 
 
