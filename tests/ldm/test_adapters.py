@@ -24,7 +24,7 @@ TIMESTEP = torch.tensor([17.0, 801.0])
 
 def drawn(unet: UNet) -> Tensor:
     """The network's answer to fixed questions."""
-    return unet(LATENTS[:, None], TIMESTEP[:, None], asked(WORDS[:, None]), ())[:, 0]
+    return unet(LATENTS[:, None], TIMESTEP[:, None], unet.read(asked(WORDS[:, None])), ())[:, 0]
 
 
 def trained(unet: UNet) -> UNet:

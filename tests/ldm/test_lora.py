@@ -51,7 +51,7 @@ def drawn(unet: UNet | UNet2DConditionModel) -> Tensor:
     text = torch.randn(2, 7, TEXT, generator=generator)
     timestep = torch.tensor([17.0, 801.0])
     if isinstance(unet, UNet):
-        return unet(latents[:, None], timestep[:, None], asked(text[:, None]), ())[:, 0]
+        return unet(latents[:, None], timestep[:, None], unet.read(asked(text[:, None])), ())[:, 0]
     return unet(latents, timestep, text).sample
 
 
