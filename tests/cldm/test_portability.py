@@ -14,6 +14,7 @@ from cldm.build import build_model
 from cldm.condition import Condition, hint
 from cldm.config import Layout
 from cldm.model import LayerDiffusion
+from cldm.runtime import hasten_compilation
 from ldm.compositing import whole_frames
 from ldm.text import Tokenizer
 from ldm.values import Masks
@@ -55,6 +56,7 @@ def compiled_answer_as_before(layout: Layout) -> None:
     """Without a graph break; an error if there is one."""
     model, condition = model_of(layout), conditioned(layout)
     expected = predicted(model, condition, noise())
+    hasten_compilation()
     for network in (model.unet, model.control):
         network.compile(fullgraph=True, backend="eager")
     torch.testing.assert_close(predicted(model, condition, noise()), expected)
