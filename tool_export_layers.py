@@ -12,8 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cldm.config import ConfigError, Layout, read_config
+from cldm.config import ConfigError
 from cldm.exporting import flat_weights, write_diffusers
+from cldm.flat import add_model_arguments, config_of
 from ldm.checkpoint import WeightsError, require_new, write_tensors
 from ldm.foreign import read_foreign
 from ldm.weights import Naming
@@ -24,7 +25,7 @@ def main(words: Sequence[str] | None = None) -> None:
     arguments = _arguments(words)
     naming = Naming(arguments.to)
     require_new(arguments.output, ".safetensors" if naming is Naming.LDM else "")
-    config = read_config(arguments.model, _overrides(arguments))
+    config = config_of(arguments)
     weights = flat_weights(read_foreign(arguments.weights), naming, config)
     if naming is Naming.LDM:
         write_tensors(weights, arguments.output)
@@ -33,19 +34,12 @@ def main(words: Sequence[str] | None = None) -> None:
     print(f"{arguments.output}: {len(weights)} tensors")
 
 
-def _overrides(arguments: argparse.Namespace) -> list[str]:
-    given = {"unet.layout": arguments.layout, "max_slots": arguments.slots}
-    return [f"{key}={value}" for key, value in given.items() if value is not None]
-
-
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("weights", type=Path, help="a layered model's file")
     parser.add_argument("output", type=Path, help="the file or folder to write")
     parser.add_argument("--to", choices=[naming.value for naming in Naming], required=True)
-    parser.add_argument("--model", type=Path, default=Path("models/layers_v15.yaml"))
-    parser.add_argument("--layout", choices=[layout.value for layout in Layout])
-    parser.add_argument("--slots", type=int, help="the greatest number of layers")
+    add_model_arguments(parser)
     return parser.parse_args(words)
 
 

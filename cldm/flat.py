@@ -4,15 +4,17 @@ Each tensor that it shares with the layered model has an `Entry`; where the laye
 `Widening` says along which axis.
 """
 
+import argparse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cldm.build import build_model, widths_of
-from cldm.config import ConfigError, ModelConfig
+from cldm.config import ConfigError, Layout, ModelConfig, read_config
 from ldm.library_weights import (
     Names,
     autoencoder_table,
@@ -72,6 +74,20 @@ def require_flat(config: ModelConfig) -> None:
         if found != expected:
             kind = "in a model with Stable Diffusion's weights"
             raise ConfigError(f"config: {name}: found {found}, expected {expected} {kind}")
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """What doors to and from flat models let a person choose of the layered one."""
+    parser.add_argument("--model", type=Path, default=Path("models/layers_v15.yaml"))
+    parser.add_argument("--layout", choices=[layout.value for layout in Layout])
+    parser.add_argument("--slots", type=int, help="the greatest number of layers")
+
+
+def config_of(arguments: argparse.Namespace) -> ModelConfig:
+    """The layered model that a person chose; raises ConfigError."""
+    given = {"unet.layout": arguments.layout, "max_slots": arguments.slots}
+    chosen = [f"{key}={value}" for key, value in given.items() if value is not None]
+    return read_config(arguments.model, chosen)
 
 
 def model_shapes(config: ModelConfig) -> dict[str, Shape]:

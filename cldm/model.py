@@ -264,12 +264,11 @@ class LayerDiffusion(nn.Module):
 
     def _kept(self, task: Task) -> Float[Tensor, "b n z y x"]:
         """Latents of the slots that are kept; anything where all are drawn."""
-        canvases = crop(task.layers.rgba, task.condition.frames, (self.canvas, self.canvas))
         if not (task.condition.masks.present & ~task.redraw).any():
             cells = self.canvas // self.autoencoder.factor
-            return canvases.new_zeros(
-                *canvases.shape[:2], len(self.autoencoder.shift), cells, cells
-            )
+            size = (*task.redraw.shape, len(self.autoencoder.shift), cells, cells)
+            return torch.zeros(size, device=self.device)
+        canvases = crop(task.layers.rgba, task.condition.frames, (self.canvas, self.canvas))
         with visiting(self.autoencoder, self.device):
             return self.autoencoder.encode(canvases)
 

@@ -25,13 +25,7 @@ class NetworkPrecision(Enum):
     @property
     def dtype(self) -> torch.dtype:
         """PyTorch's name for it."""
-        match self:
-            case NetworkPrecision.float32:
-                return torch.float32
-            case NetworkPrecision.bfloat16:
-                return torch.bfloat16
-            case NetworkPrecision.float16:
-                return torch.float16
+        return getattr(torch, self.value)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,6 +98,18 @@ WIDTHS = Widths(
 )
 
 
+FULL = Widths(
+    latents=4,
+    channels=(320, 640, 1280, 1280),
+    attention=(True, True, True, False),
+    across=(False, False, False, False),
+    num_residuals=2,
+    num_heads=(8,) * 4,
+    text=768,
+)
+"""Stable Diffusion 1.5's."""
+
+
 def foreign_unet() -> UNet2DConditionModel:
     """Diffusers' U-Net in the sizes of `WIDTHS` (its `attention_head_dim` counts heads)."""
     return UNet2DConditionModel(

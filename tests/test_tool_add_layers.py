@@ -263,7 +263,7 @@ def test_damaged_weights_are_refused_in_one_line_and_nothing_is_written(
     suffix: str,
 ) -> None:
     """Two hundred files in all; what the model is made of is worked out once."""
-    monkeypatch.setattr(tool_add_layers, "read_config", lambda *_: CONFIG)
+    monkeypatch.setattr(tool_add_layers, "config_of", lambda *_: CONFIG)
     monkeypatch.setattr(cldm.adding, "base_entries", lambda *_: ENTRIES)
     monkeypatch.setattr(cldm.adding, "control_entries", lambda *_: CONTROL_ENTRIES)
     monkeypatch.setattr(cldm.adding, "model_shapes", lambda _: SHAPES)

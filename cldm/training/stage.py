@@ -54,13 +54,18 @@ class Prepared:
 
 
 def prepare_autoencoder(config: ModelConfig, run: RunConfig) -> Prepared:
-    """Canvases of the training split; validation on cut-outs never seen."""
+    """Canvases of the training split; validation on cut-outs never seen.
+
+    Latents get their scale in the end, unless they have one: a diffusion network that learned from
+    the weights to begin with knows no other.
+    """
     stage, data = config.training.autoencoder, Path(run.data)
     autoencoder = _begun(config, run).autoencoder
     drawn = CanvasDataset(_assets(data, ["train"]), size=config.canvas, seed=run.seed)
     unseen = CanvasDataset(_assets(data, ["validation"]), size=config.canvas, seed=_UNSEEN_SEED)
     if config.autoencoder.linear and not run.begin:
         autoencoder.begin_linear(_first(drawn, 400))
+    scaled = config.autoencoder.linear or bool(run.begin)
     module = AutoencoderTraining(
         autoencoder,
         learning_rate=stage.learning_rate,
@@ -73,7 +78,7 @@ def prepare_autoencoder(config: ModelConfig, run: RunConfig) -> Prepared:
         batches=DataLoader(drawn, batch_size=stage.batch_size),
         validation=[(canvases := _first(unseen, 32))],
         num_steps=stage.num_steps,
-        finish=_nothing if autoencoder.linear else lambda: autoencoder.calibrate(canvases),
+        finish=_nothing if scaled else lambda: autoencoder.calibrate(canvases),
     )
 
 

@@ -23,24 +23,14 @@ from loras import (
     written,
 )
 from safetensors.torch import save_file
-from subjects import TEXT, asked, foreign_unet, unet_like
+from subjects import FULL, TEXT, asked, foreign_unet, unet_like
 from torch import Tensor, nn
 
 from ldm.checkpoint import WeightsError
 from ldm.layout import StackedLayout
 from ldm.lora import Lora, asked_lora, merge_lora
 from ldm.text import ClipTower
-from ldm.unet import UNet, Widths
-
-FULL = Widths(
-    latents=4,
-    channels=(320, 640, 1280, 1280),
-    attention=(True, True, True, False),
-    across=(False, False, False, False),
-    num_residuals=2,
-    num_heads=(8,) * 4,
-    text=768,
-)
+from ldm.unet import UNet
 
 
 @torch.no_grad()

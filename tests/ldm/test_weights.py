@@ -9,7 +9,7 @@ from diffusers.loaders.single_file_utils import (
     convert_ldm_unet_checkpoint,
 )
 from foreign import HINT_WIDTHS, foreign_control, manifest, same
-from subjects import TEXT, WIDTHS, asked, awake, foreign_unet
+from subjects import FULL, TEXT, WIDTHS, asked, awake, foreign_unet
 from torch import Tensor, nn
 
 from cldm.control import ControlNet
@@ -18,15 +18,6 @@ from ldm.layout import StackedLayout
 from ldm.unet import UNet, Widths
 from ldm.weights import Naming, Table, control_table, to_foreign, to_ours, unet_table
 
-FULL = Widths(
-    latents=4,
-    channels=(320, 640, 1280, 1280),
-    attention=(True, True, True, False),
-    across=(False, False, False, False),
-    num_residuals=2,
-    num_heads=(8,) * 4,
-    text=768,
-)
 SPREAD = replace(
     WIDTHS,
     channels=(32, 32, 64),

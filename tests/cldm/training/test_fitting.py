@@ -13,7 +13,7 @@ from cldm.config import ModelConfig, RunConfig, Stage
 from cldm.training.fitting import fit
 from cldm.training.optimisation import one_cycle
 from cldm.training.stage import Prepared, prepare_autoencoder, prepare_layers
-from ldm.checkpoint import WeightsError, load_weights
+from ldm.checkpoint import WeightsError, load_weights, save_weights
 
 # Lightning remarks on workers, lengths and folders that are as they should be.
 pytestmark = [
@@ -88,6 +88,30 @@ def test_stages_are_fitted_one_after_the_other(
     found = begun.module.state_dict()
     for key, weight in model.state_dict().items():
         assert torch.equal(found[f"model.{key}"], weight)
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_only_new_latents_are_scaled_anew(
+    tiny_config: ModelConfig, tmp_path: Path, begun: bool
+) -> None:
+    """A diffusion network to begin with knows its own scale alone."""
+    learned = replace(tiny_config.autoencoder, linear=False)
+    config = replace(planned(tiny_config, 1), autoencoder=learned)
+    base, model = tmp_path / "base.safetensors", build_model(config)
+    model.autoencoder.scale.fill_(5.5)
+    save_weights(model, base)
+    run = RunConfig(
+        stage=Stage.autoencoder,
+        data=str(write_data(tmp_path / "data")),
+        folder=str(tmp_path / "run"),
+        begin=str(base) if begun else "",
+        precision="32-true",
+    )
+    (written,) = fit(prepare_autoencoder(config, run), run)
+    found = build_autoencoder(config)
+    load_weights(found, written)
+    assert bool((found.scale == 5.5).all()) == begun
+    assert bool((found.shift == 0).all()) == begun
 
 
 def test_the_learning_rate_rises_stays_and_falls() -> None:
