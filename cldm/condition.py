@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from cldm.config import Layout, ModelConfig
+from cldm.config import ModelConfig
 from ldm.compositing import crop_masks, mask_frames, visibility, whole_frames
 from ldm.values import Frames, Masks, TensorValue
 
@@ -37,7 +37,7 @@ class Condition(TensorValue):
 
 def frames_of(masks: Masks, config: ModelConfig) -> Frames:
     """The frames in which a model draws masks: around each, or all the whole picture."""
-    if config.framed and config.unet.layout is Layout.stacked:
+    if config.has_frames:
         return mask_frames(masks, config.margin)
     return whole_frames(*masks.present.shape).to(masks.area.device)
 

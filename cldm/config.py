@@ -153,6 +153,11 @@ class ModelConfig:
     relation: RelationConfig = field(default_factory=RelationConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
+    @property
+    def has_frames(self) -> bool:
+        """Whether each object is drawn in a frame of its own."""
+        return self.framed and self.unet.layout is Layout.stacked
+
 
 @dataclass(frozen=True)
 class RunConfig:

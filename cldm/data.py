@@ -45,10 +45,29 @@ class Canvas:
 
 def cutout_canvas(layer: StoredLayer, random: np.random.Generator, size: int) -> Canvas:
     """A cut-out that fills 70 to 98 % of its canvas, mirrored half of the time, a little turned."""
+    return _drawn(layer, random, size, np.array([0, 0, 1, 1]))
+
+
+def scattered_canvas(layer: StoredLayer, random: np.random.Generator, size: int) -> Canvas:
+    """A cut-out as a whole picture's layer: the same, in a frame anywhere in its canvas."""
+    return _drawn(layer, random, size, random_boxes((), random))
+
+
+def random_boxes(shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+    """Frames of objects `[*shape 4]` in picture units: squares of 20 to 95 % of the picture's side,
+    their centres inside it."""
+    side = np.exp(random.uniform(np.log(0.2), np.log(0.95), (*shape, 1)))
+    centre = random.uniform(0.12, 0.88, (*shape, 2))
+    return np.concatenate([centre - side / 2, centre + side / 2], axis=-1)
+
+
+def _drawn(layer: StoredLayer, random: np.random.Generator, size: int, box: np.ndarray) -> Canvas:
+    """A cut-out inside a square box of a canvas."""
     height, width = layer.rgba.shape[:2]
-    scale = size * random.uniform(0.70, 0.98) / max(height, width)
-    slack = np.maximum(size - scale * np.array([width, height]), 0) * 0.5
-    centre = size / 2 + slack * random.uniform(-1, 1, 2) * 0.7
+    side = size * (box[2] - box[0])
+    scale = side * random.uniform(0.70, 0.98) / max(height, width)
+    slack = np.maximum(side - scale * np.array([width, height]), 0) * 0.5
+    centre = size * (box[:2] + box[2:]) / 2 + slack * random.uniform(-1, 1, 2) * 0.7
     turn = np.deg2rad(random.normal(0, 3))
     matrix = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     if random.random() < 0.5:

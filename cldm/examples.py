@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from cldm.condition import Condition
+from cldm.data import random_boxes
 from cldm.latents import CanvasLatents, LatentCache
 from cldm.roughening import rough_mask
-from ldm.compositing import place_masks
+from ldm.compositing import place_masks, whole_frames
 from ldm.values import Frames, Masks, TensorValue
 
 
@@ -27,7 +28,11 @@ class Examples(TensorValue):
 
 
 class ExampleDataset(IterableDataset[Examples]):
-    """Endless batches of scenes: a backdrop, and cut-outs anywhere before it."""
+    """Endless batches of scenes: a backdrop, and cut-outs anywhere before it.
+
+    A cache of framed canvases gives each object a frame of its own; otherwise all canvases are
+    whole pictures.
+    """
 
     def __init__(
         self, cache: LatentCache, *, batch_size: int, num_slots: int, picture: int, seed: int
@@ -57,7 +62,8 @@ class ExampleDataset(IterableDataset[Examples]):
         rough = np.stack([rough_mask(alpha, random) for alpha in front.alpha.numpy()])
         weight = _cell_weight(front.alpha, back.latents.shape[-1])
         present = _presence(self.batch_size, self.num_slots, random)
-        frames = random_frames(self.batch_size, self.num_slots, random)
+        slots = (self.batch_size, self.num_slots)
+        frames = random_frames(*slots, random) if self.cache.framed else whole_frames(*slots)
         size = (self.picture, self.picture)
         canvas_masks = self._stacked(torch.ones_like(back.alpha).float(), torch.from_numpy(rough))
         area = place_masks(canvas_masks, frames, size) * present[:, :, None, None]
@@ -104,9 +110,7 @@ def _shares(slots: int) -> list[float]:
 
 
 def random_frames(batch: int, slots: int, random: np.random.Generator) -> Frames:
-    """Slot 0: the picture; others: squares of 20 to 95 % of its side, their centres inside it."""
-    side = np.exp(random.uniform(np.log(0.2), np.log(0.95), (batch, slots, 1)))
-    centre = random.uniform(0.12, 0.88, (batch, slots, 2))
-    box = np.concatenate([centre - side / 2, centre + side / 2], axis=-1)
+    """Slot 0: the picture; others: squares anywhere in it, see `cldm.data.random_boxes`."""
+    box = random_boxes((batch, slots), random)
     box[:, 0] = [0, 0, 1, 1]
     return Frames(box=torch.from_numpy(box).float())

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from cldm.data import Assets, Canvas, backdrop_canvas, cutout_canvas, tensor_of
+from cldm.data import Assets, Canvas, backdrop_canvas, cutout_canvas, scattered_canvas, tensor_of
 from ldm.autoencoder import Autoencoder
 from ldm.export.draft import draft
 from ldm.text import Tokenizer
@@ -33,10 +33,12 @@ class CanvasLatents(TensorValue):
 
 @dataclass(frozen=True, kw_only=True)
 class LatentCache:
-    """All that layered diffusion learns from."""
+    """All that layered diffusion learns from; `framed` when an object's canvas is its own frame
+    rather than the whole picture."""
 
     cutouts: CanvasLatents
     backdrops: CanvasLatents
+    framed: bool
 
 
 def cached_latents(
@@ -47,14 +49,14 @@ def cached_latents(
     *,
     size: int,
     variations: int,
+    framed: bool,
 ) -> LatentCache:
     """Read the cache, or make it: `variations` canvases of each asset, drawn with a fixed seed."""
+    drawn = cutout_canvas if framed else scattered_canvas
     if not path.exists():
         random = np.random.default_rng(0)
         cutouts = (
-            cutout_canvas(layer, random, size)
-            for layer in assets.cutouts
-            for _ in range(variations)
+            drawn(layer, random, size) for layer in assets.cutouts for _ in range(variations)
         )
         backdrops = (
             backdrop_canvas(layer, random, size)
@@ -67,7 +69,9 @@ def cached_latents(
         }
         _write(path, encoded)
     stored = load_file(path)
-    return LatentCache(cutouts=_part(stored, "cutouts"), backdrops=_part(stored, "backdrops"))
+    return LatentCache(
+        cutouts=_part(stored, "cutouts"), backdrops=_part(stored, "backdrops"), framed=framed
+    )
 
 
 def _part(stored: dict[str, Tensor], name: str) -> CanvasLatents:

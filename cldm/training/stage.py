@@ -99,12 +99,13 @@ def prepare_layers(config: ModelConfig, run: RunConfig) -> Prepared:
         raise WeightsError(f"weights {trained}: train stage=autoencoder first")
     with visiting(model.autoencoder, usable_device("auto")):
         cache = cached_latents(
-            folder / "latents.safetensors",
+            folder / ("latents.safetensors" if config.has_frames else "whole_latents.safetensors"),
             _assets(Path(run.data), ["train", "validation"]),
             model.autoencoder,
             model.tokenizer,
             size=config.canvas,
             variations=_VARIATIONS,
+            framed=config.has_frames,
         )
     choose(model, config)
     if config.training.recomputed:

@@ -11,6 +11,7 @@ import torch
 from subjects import backdrops, cutouts, planet, stored, write_data
 
 from cldm.build import build_autoencoder
+from cldm.condition import frames_of
 from cldm.config import ModelConfig
 from cldm.data import (
     Assets,
@@ -18,6 +19,7 @@ from cldm.data import (
     backdrop_canvas,
     cutout_canvas,
     read_assets,
+    scattered_canvas,
     tensor_of,
 )
 from cldm.examples import ExampleDataset, Examples
@@ -101,7 +103,7 @@ def cache(tiny_config: ModelConfig, tmp_path: Path) -> LatentCache:
     return made(tiny_config, tmp_path / "run" / "latents.safetensors")
 
 
-def made(config: ModelConfig, path: Path) -> LatentCache:
+def made(config: ModelConfig, path: Path, framed: bool = True) -> LatentCache:
     """The cache at a path, by an autoencoder made anew."""
     torch.manual_seed(0)
     return cached_latents(
@@ -111,6 +113,7 @@ def made(config: ModelConfig, path: Path) -> LatentCache:
         Tokenizer(config.text.length),
         size=config.canvas,
         variations=3,
+        framed=framed,
     )
 
 
@@ -151,6 +154,30 @@ def test_scenes_are_one_backdrop_and_cut_outs_before_it(cache: LatentCache) -> N
         torch.testing.assert_close(side[..., 0], side[..., 1])
         assert (side > 0.19).all()
         assert (side < 0.96).all()
+
+
+def test_without_frames_scenes_are_of_whole_pictures(
+    packed_config: ModelConfig, tmp_path: Path
+) -> None:
+    whole = made(packed_config, tmp_path / "whole.safetensors", packed_config.has_frames)
+    for batch in examples(whole):
+        masks = batch.condition.masks
+        assert torch.equal(batch.condition.frames.box, frames_of(masks, packed_config).box)
+    solid = whole.cutouts.alpha > 127
+    assert solid.flatten(1).float().mean(dim=1).max() < 0.9
+    same_size = ExampleDataset(whole, batch_size=8, num_slots=3, picture=32, seed=0).first()
+    asked = same_size.condition.masks.area[:, 1:].flatten(0, 1)
+    exact = (asked[:, None] == solid).flatten(2).all(dim=2).any(dim=1)
+    assert exact.sum() > 2
+
+
+def test_a_scattered_cut_out_stands_anywhere() -> None:
+    chance = random()
+    alphas = [scattered_canvas(ASSETS.cutouts[0], chance, 64).rgba[..., 3] for _ in range(40)]
+    centres = np.array([np.argwhere(alpha > 127).mean(axis=0) for alpha in alphas])
+    shares = np.array([(alpha > 127).mean() for alpha in alphas])
+    assert (np.ptp(centres, axis=0) > 30).all()
+    assert shares.max() > 6 * shares.min() > 0
 
 
 def test_masks_lie_inside_their_frames(cache: LatentCache) -> None:

@@ -9,6 +9,7 @@ import torch
 from subjects import STAGE, write_data
 
 from cldm.build import build_autoencoder, build_model
+from cldm.condition import frames_of
 from cldm.config import ModelConfig, RunConfig, Stage
 from cldm.training.fitting import fit
 from cldm.training.optimisation import one_cycle
@@ -88,6 +89,29 @@ def test_stages_are_fitted_one_after_the_other(
     found = begun.module.state_dict()
     for key, weight in model.state_dict().items():
         assert torch.equal(found[f"model.{key}"], weight)
+
+
+def test_packed_layers_learn_from_whole_pictures(
+    packed_config: ModelConfig, tmp_path: Path
+) -> None:
+    """What is learned is drawn: frames of training are those of drawing."""
+    base = tmp_path / "base.safetensors"
+    save_weights(build_model(packed_config), base)
+    run = RunConfig(
+        data=str(write_data(tmp_path / "data")),
+        folder=str(tmp_path / "run"),
+        begin=str(base),
+        picture_every=2,
+        precision="32-true",
+    )
+    prepared = prepare_layers(planned(packed_config, 2), run)
+    (batch,) = prepared.validation
+    frames = frames_of(batch.condition.masks, packed_config)
+    assert torch.equal(batch.condition.frames.box, frames.box)
+    (written,) = fit(prepared, run)
+    load_weights(build_model(packed_config), written)
+    drawn = tmp_path / "run" / "layers" / "pictures" / "000002.png"
+    assert drawn.is_file()
 
 
 @pytest.mark.parametrize("begun", [True, False])

@@ -56,7 +56,7 @@ def examples(config: ModelConfig, count: int) -> list[Examples]:
     tokens = Tokenizer(config.text.length)(["a duck", "jupiter"])
     alpha = torch.full((2, 32, 32), 255, dtype=torch.uint8)
     part = CanvasLatents(latents=torch.randn(2, 4, 8, 8), alpha=alpha, tokens=tokens)
-    cache = LatentCache(cutouts=part, backdrops=part)
+    cache = LatentCache(cutouts=part, backdrops=part, framed=config.has_frames)
     dataset = ExampleDataset(cache, batch_size=2, num_slots=3, picture=64, seed=0)
     return list(islice(dataset, count))
 
