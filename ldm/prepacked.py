@@ -38,8 +38,8 @@ def _gains(weight: Tensor) -> bool:
 
 
 class PrepackedConvolution(nn.Module):
-    """A convolution that keeps its weight in oneDNN's order, fit for the first size it meets
-    (others work, more slowly)."""
+    """A convolution that keeps its weight in oneDNN's order where that is faster, fit for the first
+    size it meets (others work, more slowly)."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
@@ -48,22 +48,35 @@ class PrepackedConvolution(nn.Module):
             list(convolution.stride),
             [int(side) for side in convolution.padding],
         )
-        self._plain: Tensor | None = convolution.weight.detach()
-        self._weight: Tensor | None = None
+        self._weight = convolution.weight.detach()
+        self._is_met = False
 
     def forward(self, cells: Float[Tensor, "k c y x"]) -> Float[Tensor, "k d v u"]:
         """Convolve."""
-        if self._plain is not None:
-            self._weight = cast(
-                Tensor,
-                torch._C._nn.mkldnn_reorder_conv2d_weight(  # pyright: ignore
-                    self._plain.to_mkldnn(), self.padding, self.stride, [1, 1], 1, cells.shape
-                ),
-            )
-            self._plain = None
+        if not self._is_met:
+            self._is_met = True
+            if self._gains(cells):
+                self._weight = cast(
+                    Tensor,
+                    torch._C._nn.mkldnn_reorder_conv2d_weight(  # pyright: ignore
+                        self._weight.to_mkldnn(),
+                        self.padding,
+                        self.stride,
+                        [1, 1],
+                        1,
+                        cells.shape,
+                    ),
+                )
+        if not self._weight.is_mkldnn:
+            return torch.conv2d(cells, self._weight, self.bias, self.stride, self.padding)
         return torch.ops.mkldnn._convolution_pointwise(
             cells, self._weight, self.bias, self.padding, self.stride, [1, 1], 1, "none", [], ""
         )
+
+    def _gains(self, cells: Tensor) -> bool:
+        """In float32, where the picture outweighs the weight, the reordering of it costs more."""
+        is_large = self._weight.numel() >= 4 * cells.numel()
+        return is_large or cells.dtype is not torch.float32
 
 
 class PrepackedLinear(nn.Module):

@@ -32,9 +32,11 @@ def test_a_prepacked_network_answers_as_before(dtype: torch.dtype) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("stride", [1, 2])
-def test_a_prepacked_convolution_is_torchs(stride: int) -> None:
-    network = nn.Sequential(nn.Conv2d(5, 7, 3, padding=1, stride=stride))
-    cells = torch.randn(2, 5, 9, 6)
+@pytest.mark.parametrize("channels", [5, 200])
+def test_a_prepacked_convolution_is_torchs(stride: int, channels: int) -> None:
+    """Few channels: the picture outweighs the weight; many: the weight, four times over."""
+    network = nn.Sequential(nn.Conv2d(channels, 7 * channels, 3, padding=1, stride=stride))
+    cells = torch.randn(2, channels, 9, 6)
     expected = network(cells)
     prepack(network)
     torch.testing.assert_close(network(cells), expected, atol=1e-5, rtol=1e-5)
