@@ -106,9 +106,9 @@ def _warp(
     return (warped.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def tensor_of(rgba: UInt8[np.ndarray, "*b h w 4"]) -> Float[Tensor, "*b 4 h w"]:
+def tensor_of(pixels: UInt8[np.ndarray, "*b h w c"]) -> Float[Tensor, "*b c h w"]:
     """Stored pixels as a tensor in 0..1."""
-    return torch.from_numpy(rgba).movedim(-1, -3).float() / 255
+    return torch.from_numpy(pixels).movedim(-1, -3).float() / 255
 
 
 class CanvasDataset(IterableDataset[Tensor]):

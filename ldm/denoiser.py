@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from diffusers import DDIMScheduler
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 NUM_TRAINING_STEPS = 1000
@@ -205,3 +205,29 @@ class BatchGuidedDenoiser:
         found = self.both(torch.cat([noisy, noisy]), torch.cat([sigma, sigma]))
         without, conditional = found.chunk(2)
         return torch.lerp(without, conditional, self.scale)
+
+
+class KnownDenoiser:
+    """A denoiser that is told part of the answer: the cells that are `known`.
+
+    With a sampler that adds no noise those cells then follow the line from their noise to their
+    latents, as a denoiser's perfect answer would lead them (conditioning by replacement, Song et
+    al., "Score-Based Generative Modeling through Stochastic Differential Equations", 2021, section
+    5).
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        latents: Float[Tensor, "b n z y x"],
+        known: Bool[Tensor, "b n 1 y x"],
+    ) -> None:
+        self.denoiser = denoiser
+        self.latents = latents
+        self.known = known
+
+    def __call__(
+        self, noisy: Float[Tensor, "b n z y x"], sigma: Float[Tensor, "b n"]
+    ) -> Float[Tensor, "b n z y x"]:
+        """Clean latents; the known ones where they are known."""
+        return torch.where(self.known, self.latents, self.denoiser(noisy, sigma))

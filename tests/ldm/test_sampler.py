@@ -6,7 +6,14 @@ from diffusers import DDIMScheduler
 from subjects import TEXT, asked, foreign_unet, unet_like
 from torch import Tensor
 
-from ldm.denoiser import Denoiser, NetworkDenoiser, NoiseSchedule, Prediction, per_slot
+from ldm.denoiser import (
+    Denoiser,
+    KnownDenoiser,
+    NetworkDenoiser,
+    NoiseSchedule,
+    Prediction,
+    per_slot,
+)
 from ldm.sampler import Sampler, sample, timesteps
 
 ORDINARY = [Sampler.DDIM, Sampler.DPM, Sampler.UNIPC]
@@ -192,3 +199,26 @@ def test_ten_steps_of_ddim_agree_with_diffusers() -> None:
         noisy, clean = answer.prev_sample, answer.pred_original_sample  # pyright: ignore
     error = (found[:, 0] - clean).abs().max() / clean.abs().max()
     assert error < 1e-4
+
+
+@EITHER
+@pytest.mark.parametrize("sampler", [Sampler.DDIM, Sampler.DPM])
+def test_known_cells_follow_their_noise_to_the_truth(
+    sampler: Sampler, schedule: NoiseSchedule
+) -> None:
+    truth = torch.randn(1, 2, 4, 5, 6)
+    known = torch.rand(1, 2, 1, 5, 6) < 0.5
+    noises: list[Tensor] = []
+
+    def inner(noisy: Tensor, sigma: Tensor) -> Tensor:
+        level = per_slot(sigma)
+        noises.append((noisy * (1 + level**2).sqrt() - truth) / level)
+        return 0.3 * noisy
+
+    denoiser = KnownDenoiser(inner, truth, known)
+    found = drawn(denoiser, truth, all_free(truth), sampler, schedule=schedule)
+    cells = known.expand_as(truth)
+    assert torch.equal(found[cells], truth[cells])
+    assert not torch.equal(found[~cells], truth[~cells])
+    for noise in noises[1:]:
+        torch.testing.assert_close(noise[cells], noises[0][cells], atol=1e-2, rtol=1e-3)
