@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 
 from annotator.scenes.dataset import AnalyticScenes, read_backdrops, read_cutouts
 from cldm.config import ConfigError, RunConfig, Stage, read_run
+from cldm.data import DataError
 from cldm.training.fitting import fit
 from cldm.training.stage import Prepared, prepare_autoencoder, prepare_layers, prepare_relation
 from ldm.checkpoint import WeightsError
@@ -67,5 +68,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (ConfigError, WeightsError) as error:
+    except (ConfigError, DataError, WeightsError) as error:
         sys.exit(f"error: {error}")

@@ -1,7 +1,7 @@
 """What training reads: cut-outs and backdrops from shards, drawn onto canvases."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -22,16 +22,42 @@ class Assets:
     backdrops: tuple[StoredLayer, ...]
 
 
+class DataError(ValueError):
+    """Training data that cannot be learned from; its text is one line for a person."""
+
+
+def shards_of(folder: Path) -> list[Path]:
+    """The shards in a folder, by name. Raises DataError when there are none."""
+    shards = sorted(folder.glob("*.tar"))
+    if not shards:
+        raise DataError(f"data {folder}: found no shards, expected .tar files (make data)")
+    return shards
+
+
 def read_assets(shards: Sequence[Path]) -> Assets:
-    """All layers of the samples in `shards`; a sample's opaque layer 0 is a backdrop."""
+    """All layers of the samples in `shards`, each cut to what is seen of it; opaque ones are
+    backdrops. Raises DataError unless there are both."""
     cutouts: list[StoredLayer] = []
     backdrops: list[StoredLayer] = []
     for shard in shards:
         for sample in read_shard(shard):
             for layer in sample.layers:
                 opaque = bool(layer.rgba[..., 3].min() == 255)
-                (backdrops if opaque else cutouts).append(layer)
+                (backdrops if opaque else cutouts).append(_trimmed(layer))
+    if not cutouts or not backdrops:
+        found = f"{len(cutouts)} cut-outs and {len(backdrops)} backdrops"
+        raise DataError(f"data {shards[0].parent}: found {found}, expected some of both")
     return Assets(cutouts=tuple(cutouts), backdrops=tuple(backdrops))
+
+
+def _trimmed(layer: StoredLayer) -> StoredLayer:
+    """A layer without its empty margins."""
+    seen = layer.rgba[..., 3] > 0
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    if not len(rows):
+        return layer
+    part = layer.rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return replace(layer, rgba=np.ascontiguousarray(part))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from cldm.build import build_model, widths_of
 from cldm.config import Learning, ModelConfig, RunConfig
-from cldm.data import Assets, CanvasDataset, read_assets
+from cldm.data import Assets, CanvasDataset, read_assets, shards_of
 from cldm.examples import ExampleDataset
 from cldm.latents import cached_latents
 from cldm.model import LayerDiffusion, visiting
@@ -188,8 +188,7 @@ def _save_part(part: nn.Module, path: Path) -> tuple[Path, ...]:
 
 
 def _assets(data: Path, splits: list[str]) -> Assets:
-    names = ("cutouts", "backdrops")
-    return read_assets([data / split / f"{name}.tar" for split in splits for name in names])
+    return read_assets([shard for split in splits for shard in shards_of(data / split)])
 
 
 def _first(canvases: CanvasDataset, count: int) -> torch.Tensor:

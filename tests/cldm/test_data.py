@@ -16,16 +16,19 @@ from cldm.config import ModelConfig
 from cldm.data import (
     Assets,
     CanvasDataset,
+    DataError,
     backdrop_canvas,
     cutout_canvas,
     read_assets,
     scattered_canvas,
+    shards_of,
     tensor_of,
 )
 from cldm.examples import ExampleDataset, Examples
 from cldm.latents import LatentCache, cached_latents
 from cldm.roughening import Roughness, rough_mask, simplified
 from ldm.compositing import place_masks
+from ldm.storage import Sample, write_shard
 from ldm.text import Tokenizer
 
 ASSETS = Assets(cutouts=cutouts(), backdrops=backdrops())
@@ -41,6 +44,23 @@ def test_opaque_layers_are_backdrops(tmp_path: Path) -> None:
     found = read_assets([data / "train" / "backdrops.tar", data / "train" / "cutouts.tar"])
     assert [layer.prompt for layer in found.backdrops] == ["horses", "pyramid"]
     assert [layer.prompt for layer in found.cutouts] == ["jupiter", "a slice of duck"]
+
+
+def test_layers_of_whole_pictures_are_cut_to_what_is_seen(tmp_path: Path) -> None:
+    whole = np.zeros((50, 70, 4), np.uint8)
+    whole[10:20, 30:65] = (9, 8, 7, 200)
+    layer = stored(tensor_of(whole), "a bar")
+    write_shard(tmp_path / "shard.tar", [Sample(key="a", layers=(layer,), tags=())])
+    with pytest.raises(DataError, match="1 cut-outs and 0 backdrops"):
+        read_assets(shards_of(tmp_path))
+    write_shard(tmp_path / "more.tar", [Sample(key="b", layers=(ASSETS.backdrops[0],), tags=())])
+    (found,) = read_assets(shards_of(tmp_path)).cutouts
+    assert np.array_equal(found.rgba, whole[10:20, 30:65])
+
+
+def test_a_folder_without_shards_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="found no shards"):
+        shards_of(tmp_path)
 
 
 @pytest.mark.parametrize("size", [64, 160])
