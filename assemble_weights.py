@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from cldm.build import build_model
-from cldm.config import ConfigError, RunConfig, read_run
+from cldm.config import RunConfig, read_run
 from ldm.checkpoint import WeightsError, load_weights, save_weights
+from ldm.settings import ConfigError
 
 
 def main() -> None:

@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from cldm.brief import BriefError, light_of, names_of, read_brief, sampling_of, task_of
 from cldm.build import load_model, widths_of
-from cldm.config import ConfigError, read_config
+from cldm.config import read_config
 from cldm.results import Results, require_writable, write_results
 from cldm.runtime import RuntimeChoiceError, add_runtime_arguments, ready, runtime_of
 from ldm.checkpoint import WeightsError, overlay_weights
 from ldm.lora import asked_lora, merge_lora
+from ldm.settings import ConfigError
 
 
 def main() -> None:

@@ -22,10 +22,11 @@ import gradio as gr
 from gradio.events import Dependency
 
 from cldm.build import load_model
-from cldm.config import ConfigError, ModelConfig, read_config
+from cldm.config import ModelConfig, read_config
 from cldm.model import LayerDiffusion
 from cldm.runtime import RuntimeChoiceError, add_runtime_arguments, ready, runtime_of
 from ldm.checkpoint import WeightsError
+from ldm.settings import ConfigError
 from studio import Studio
 from studio_desk import Desk, lay_desk, lay_outcome
 

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cldm.adding import complete, match
-from cldm.config import ConfigError
 from cldm.flat import add_model_arguments, config_of
 from cldm.runtime import NetworkPrecision
 from ldm.checkpoint import WeightsError, require_new, write_tensors
 from ldm.foreign import read_foreign
+from ldm.settings import ConfigError
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -12,11 +12,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cldm.config import ConfigError
 from cldm.exporting import flat_weights, write_diffusers
 from cldm.flat import add_model_arguments, config_of
 from ldm.checkpoint import WeightsError, require_new, write_tensors
 from ldm.foreign import read_foreign
+from ldm.settings import ConfigError
 from ldm.weights import Naming
 
 

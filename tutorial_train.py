@@ -12,11 +12,12 @@ from pathlib import Path
 import pytorch_lightning as pl
 
 from annotator.scenes.dataset import AnalyticScenes, read_backdrops, read_cutouts
-from cldm.config import ConfigError, RunConfig, Stage, read_run
+from cldm.config import RunConfig, Stage, read_run
 from cldm.data import DataError
 from cldm.training.fitting import fit
 from cldm.training.stage import Prepared, prepare_autoencoder, prepare_layers, prepare_relation
 from ldm.checkpoint import WeightsError
+from ldm.settings import ConfigError
 
 # Settings
 settings = RunConfig(

@@ -14,10 +14,11 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from cldm.condition import Condition, frames_of
-from cldm.config import ModelConfig, one_line
+from cldm.config import ModelConfig
 from cldm.model import Order, Sampling, Task
 from cldm.relation.guides import LightHint, unknown_hint
 from ldm.sampler import Sampler
+from ldm.settings import one_line
 from ldm.text import Tokenizer
 from ldm.values import Layers, Light, Masks
 

@@ -1,20 +1,16 @@
 """What a model and its training are made of: dataclasses that a YAML file fills.
 
-An unknown key is an error that says "did you mean"; a value that follows from others is not here.
+A value that follows from others is not here.
 """
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
-from typing import Literal, cast
-
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from typing import Literal
 
 from ldm.denoiser import Prediction
+from ldm.settings import ConfigError, filled, one_line, read_yaml, words_of
 from ldm.text import TextFamily
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -183,19 +179,13 @@ class RunConfig:
     seed: int = 0
 
 
-class ConfigError(ValueError):
-    """A config that cannot be read; its text is one line for a person."""
-
-
 def read_config(path: Path, overrides: Sequence[str] = ()) -> ModelConfig:
     """The model that a YAML file names, with `key.sub=value` overrides.
 
     Raises ConfigError with one line for a missing file, bad YAML, an unknown key or a wrong value.
     """
     with one_line(f"config {path}"):
-        given = OmegaConf.merge(_loaded(path), OmegaConf.from_dotlist(list(overrides)))
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), given))
-    assert isinstance(config, ModelConfig)
+        config = filled(ModelConfig(), read_yaml(path), words_of(overrides))
     if config.zero_terminal_snr and config.prediction is Prediction.eps:
         raise ConfigError(f"config {path}: zero_terminal_snr: found true with eps, expected with v")
     text = config.text
@@ -224,21 +214,6 @@ def _require_learning(path: Path, training: TrainingConfig) -> None:
         raise ConfigError(f"config {path}: training.lora_rank: found {rank}, {expected}")
 
 
-def _loaded(path: Path, above: Sequence[Path] = ()) -> DictConfig:
-    """A YAML file over the one that its key `like` names, a file in the same folder."""
-    if path in above:
-        raise ConfigError(f"config {path}: like: found a file that is like itself")
-    given = OmegaConf.load(path)
-    if not isinstance(given, DictConfig):
-        raise ConfigError(f"config {path}: found a list, expected keys such as canvas, unet")
-    like = given.pop("like", None)
-    if like is None:
-        return given
-    return cast(
-        DictConfig, OmegaConf.merge(_loaded(path.parent / str(like), [*above, path]), given)
-    )
-
-
 def read_run(settings: RunConfig, arguments: Sequence[str]) -> tuple[RunConfig, ModelConfig]:
     """A run and its model after `key=value` arguments; a key that is not the run's is the model's.
 
@@ -247,23 +222,5 @@ def read_run(settings: RunConfig, arguments: Sequence[str]) -> tuple[RunConfig, 
     names = {entry.name for entry in fields(RunConfig)}
     own = [word for word in arguments if word.partition("=")[0] in names]
     with one_line("arguments"):
-        merged = OmegaConf.merge(OmegaConf.structured(settings), OmegaConf.from_dotlist(own))
-        run = OmegaConf.to_object(merged)
-    assert isinstance(run, RunConfig)
+        run = filled(settings, words_of(own))
     return run, read_config(Path(run.model), [word for word in arguments if word not in own])
-
-
-@contextmanager
-def one_line(what: str) -> Generator[None]:
-    """Errors of reading as ConfigError, said in one line."""
-    try:
-        yield
-    except (
-        OSError,
-        TypeError,
-        UnicodeDecodeError,
-        YAMLError,
-        OmegaConfBaseException,
-    ) as error:
-        lines = [line.strip() for line in str(error).split("\n")[:2]]
-        raise ConfigError(f"{what}: {' '.join(lines)}") from error

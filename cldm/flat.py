@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cldm.build import build_model, widths_of
-from cldm.config import ConfigError, Layout, ModelConfig, read_config
+from cldm.config import Layout, ModelConfig, read_config
 from ldm.library_weights import (
     Names,
     autoencoder_table,
@@ -22,6 +22,7 @@ from ldm.library_weights import (
     open_clip_names,
     table_names,
 )
+from ldm.settings import ConfigError
 from ldm.text import TextFamily
 from ldm.weights import Naming, control_table, is_projection, unet_table
 

@@ -8,8 +8,9 @@ from safetensors.torch import load_file
 
 import tool_add_layers
 import tool_export_layers
-from cldm.config import ConfigError, Layout
+from cldm.config import Layout
 from ldm.checkpoint import WeightsError
+from ldm.settings import ConfigError
 from ldm.text import TextFamily
 
 CONFIG = flat_config(Layout.stacked, TextFamily.open_clip)
