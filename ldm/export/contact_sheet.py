@@ -29,14 +29,20 @@ def write_contact_sheet(
 ) -> None:
     """Draw a PNG: at the top the plain stack and the composite, below a row for each layer, the
     front first. Transparency shows as a checkerboard."""
-    height, width = picture.shape[-2:]
-    cell_width, cell_height = width + _GAP, height + _CAPTION + _GAP
-    slots = list(reversed(range(len(names))))
-    size = (len(_COLUMNS) * cell_width + _GAP, (len(slots) + 1) * cell_height + _GAP)
-    sheet = Image.new("RGB", size, (250, 250, 250))
+    slots = reversed(range(len(names)))
     plain = torch.cat([stack(layers), torch.ones_like(picture.split([3, 1], dim=1)[1])], dim=1)
     rows = [[("plain stack", plain[0]), ("composite with relation", picture[0])]]
     rows += [_row(slot, names[slot], masks, layers, effects) for slot in slots]
+    write_cells(rows, path)
+
+
+def write_cells(rows: Sequence[Sequence[tuple[str, Float[Tensor, "4 h w"]]]], path: Path) -> None:
+    """Draw a PNG of rows of pictures, all of one size, each below its caption."""
+    height, width = rows[0][0][1].shape[-2:]
+    cell_width, cell_height = width + _GAP, height + _CAPTION + _GAP
+    columns = max(len(row) for row in rows)
+    size = (columns * cell_width + _GAP, len(rows) * cell_height + _GAP)
+    sheet = Image.new("RGB", size, (250, 250, 250))
     for y, row in enumerate(rows):
         for x, (caption, pixels) in enumerate(row):
             corner = (_GAP + x * cell_width, _GAP + y * cell_height)
