@@ -1,5 +1,6 @@
 """Opening photographs: encoded bytes of any kind -> upright sRGB pixels, or a refusal by name."""
 
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,22 +9,19 @@ from io import BytesIO
 import cv2
 import numpy as np
 from jaxtyping import Shaped, UInt8
-from PIL import ExifTags, Image, ImageCms
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from annotator.photograph import Mark, Photograph
 from annotator.refusal import PhotographError, Reason
-from annotator.sources.entry import Entry
+from annotator.sources.entry import Entry, one_line
+from annotator.srgb import srgb
 
-# Kinds by the bytes they begin with; a file's name says nothing.
-_SIGNATURES = {
-    "JPEG": (b"\xff\xd8\xff",),
-    "PNG": (b"\x89PNG\r\n\x1a\n",),
-    "WEBP": (b"RIFF",),
-    "TIFF": (b"II*\0", b"MM\0*"),
-    "BMP": (b"BM",),
-    "GIF": (b"GIF8",),
-}
+_KINDS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+
+# What files of these kinds begin with; a file's name says nothing.
+_BEGINNING = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBP|II[*+]\0|MM\0[*+]|BM|GIF8", re.DOTALL
+)
 
 # What turns stored pixels upright: are rows and columns exchanged; then the steps along both.
 _TURNS = {
@@ -36,20 +34,6 @@ _TURNS = {
     7: (True, -1, -1),
     8: (True, -1, 1),
 }
-
-# Pillow's pixel modes that are read, and what each is without palette and alpha.
-_FLAT_MODES = {
-    "1": "L",
-    "L": "L",
-    "LA": "L",
-    "P": "RGB",
-    "PA": "RGB",
-    "RGB": "RGB",
-    "RGBA": "RGB",
-    "CMYK": "CMYK",
-}
-
-_BLACK_IS_ZERO = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,10 +94,9 @@ def open_picture(content: bytes, *, name: str, limits: Limits) -> Opened:
     opaque everywhere is dropped; then pixels are averaged so that the long side fits. Errors:
     `PhotographError`, naming `name`.
     """
-    if not content.startswith(tuple(start for kind in _SIGNATURES.values() for start in kind)):
-        raise PhotographError(
-            Reason.NOT_A_PICTURE, f"{name}: is no JPEG, PNG, WebP, TIFF, BMP or GIF picture"
-        )
+    if not _BEGINNING.match(content):
+        text = f"{name}: is no JPEG, PNG, WebP, TIFF, BMP or GIF picture"
+        raise PhotographError(Reason.NOT_A_PICTURE, text)
     try:
         # Whatever a reader warns of is either harmless or shows as an error when decoding.
         with warnings.catch_warnings(action="ignore"):
@@ -123,9 +106,11 @@ def open_picture(content: bytes, *, name: str, limits: Limits) -> Opened:
     except Image.DecompressionBombError as error:
         bound = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise PhotographError(Reason.HUGE, f"{name}: more than {bound:,} pixels") from error
+    except UnidentifiedImageError as error:
+        raise PhotographError(Reason.DAMAGED, f"{name}: is damaged in its header") from error
     # Damaged bytes make the readers fail in any way; all of them mean the same.
     except Exception as error:
-        text = f"{name}: is damaged ({' '.join(str(error).split()) or type(error).__name__})"
+        text = f"{name}: is damaged ({one_line(error) or type(error).__name__})"
         raise PhotographError(Reason.DAMAGED, text) from error
 
 
@@ -139,20 +124,18 @@ def _marks(entry: Entry, opened: Opened) -> Iterator[Mark]:
             text = f"{entry.name}: annotation {annotation.label!r}: {error}"
             raise PhotographError(Reason.BAD_ANNOTATION, text) from error
         if area.any():
-            yield Mark(
-                label=annotation.label, area=opened.upright(area), exact=annotation.exact
-            )
+            yield Mark(label=annotation.label, area=opened.upright(area), exact=annotation.exact)
 
 
 def _decoded(content: bytes, name: str, limits: Limits) -> Opened:
-    with Image.open(BytesIO(content), formats=tuple(_SIGNATURES)) as image:
+    with Image.open(BytesIO(content), formats=_KINDS) as image:
         width, height = image.size
         _check_header(image, name, limits)
         # A JPEG is decoded at a half, quarter or eighth of its size where that is large enough.
         image.draft(image.mode, (limits.long_side, limits.long_side))
         image.load()
         return Opened(
-            stored=_reduced(_srgb(image, name), height, width, limits.long_side),
+            stored=_reduced(srgb(image, name), height, width, limits.long_side),
             height=height,
             width=width,
             orientation=_orientation(image),
@@ -180,50 +163,6 @@ def _orientation(image: Image.Image) -> int:
     except Exception:
         return 1
     return orientation if orientation in _TURNS else 1
-
-
-def _srgb(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:
-    profile = image.info.get("icc_profile")
-    image = _without_alpha(_eight_bits(image, name), name)
-    if profile:
-        try:
-            image = ImageCms.profileToProfile(
-                image,
-                ImageCms.ImageCmsProfile(BytesIO(profile)),
-                ImageCms.createProfile("sRGB"),
-                outputMode="RGB",
-            ) or image
-        # A profile that is broken, or meant for another kind of pixels, is passed over.
-        except (ImageCms.PyCMSError, OSError):
-            pass
-    return np.asarray(image.convert("RGB"))
-
-
-def _eight_bits(image: Image.Image, name: str) -> Image.Image:
-    """Scale 16-bit grey; Pillow itself scales 16-bit colour."""
-    if not image.mode.startswith("I;16"):
-        return image
-    if isinstance(image, TiffImageFile) and _bits_and_meaning(image) != ((16,), _BLACK_IS_ZERO):
-        raise PhotographError(Reason.UNSUPPORTED, f"{name}: TIFF of 12 bits or with white as zero")
-    return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
-
-
-def _bits_and_meaning(image: TiffImageFile) -> tuple[tuple[int, ...], int]:
-    tags = image.tag_v2
-    return (
-        tags[ExifTags.Base.BitsPerSample],
-        tags[ExifTags.Base.PhotometricInterpretation],
-    )
-
-
-def _without_alpha(image: Image.Image, name: str) -> Image.Image:
-    """The picture as L, RGB or CMYK."""
-    if image.has_transparency_data and image.convert("RGBA").getextrema()[3] != (255, 255):
-        raise PhotographError(Reason.TRANSPARENT, f"{name}: is transparent in places")
-    if image.mode not in _FLAT_MODES:
-        text = f"{name}: pixels of the kind {image.mode} are not read"
-        raise PhotographError(Reason.UNSUPPORTED, text)
-    return image.convert(_FLAT_MODES[image.mode])
 
 
 def _reduced(

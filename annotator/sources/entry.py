@@ -29,6 +29,12 @@ class Extent:
     offset: int = 0
     length: int = -1
 
+    def read(self) -> bytes:
+        """The bytes. Errors: `OSError`, or `ValueError` for a path that no file can have."""
+        with self.path.open("rb") as stream:
+            stream.seek(self.offset)
+            return stream.read(self.length)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
@@ -48,9 +54,7 @@ class Entry:
     def content(self) -> bytes:
         """The encoded bytes. Errors: `PhotographError` when they cannot be read."""
         try:
-            with self.extent.path.open("rb") as stream:
-                stream.seek(self.extent.offset)
-                return stream.read(self.extent.length)
+            return self.extent.read()
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise PhotographError(

@@ -74,7 +74,7 @@ def _about(name: str, files: _Files, damage: list[str]) -> dict[str, Any]:
 
 
 def _text(extent: Extent) -> str:
-    return extent.content().decode("utf-8", "replace")
+    return extent.read().decode("utf-8", "replace")
 
 
 def _samples(tar: Path, damage: list[str]) -> dict[str, dict[str, Extent]]:
@@ -82,7 +82,7 @@ def _samples(tar: Path, damage: list[str]) -> dict[str, dict[str, Extent]]:
     samples: dict[str, dict[str, Extent]] = {}
     for name, extent in _members(tar, damage):
         base, kind = base_plus_ext(name)
-        if base:
+        if base and kind:
             samples.setdefault(base, {})[kind.lower()] = extent
     return samples
 
@@ -99,11 +99,14 @@ def _members(tar: Path, damage: list[str]) -> Iterator[tuple[str, Extent]]:
                 if member.offset_data + member.size > size:
                     damage.append(f"{tar.name}: {one_line(member.name)} is cut off")
                 elif member.isfile():
-                    yield member.name, Extent(tar, member.offset_data, member.size)
+                    yield (
+                        member.name,
+                        Extent(path=tar, offset=member.offset_data, length=member.size),
+                    )
         except tarfile.TarError as error:
             damage.append(f"{tar.name}: ends too early ({one_line(error)})")
         else:
             # A header that is broken ends the listing as silently as the closing block.
-            closing = Extent(path=tar, offset=archive.offset, length=tarfile.BLOCKSIZE).content()
+            closing = Extent(path=tar, offset=archive.offset, length=tarfile.BLOCKSIZE).read()
             if closing != bytes(tarfile.BLOCKSIZE):
                 damage.append(f"{tar.name}: what lies beyond byte {archive.offset}")
