@@ -152,14 +152,14 @@ def _annotation(row: _Row, label: str, picture: _Picture) -> Annotation:
     return Annotation(label=label, shape=shape, height=height, width=width)
 
 
-def _corners(numbers: list[float], height: int, width: int) -> Float32[np.ndarray, "_ 2"]:
+def _corners(numbers: Any, height: int, width: int) -> Float32[np.ndarray, "_ 2"]:
     corners = np.asarray(numbers, np.float64).reshape(-1, 2) / (width, height)
     if not np.isfinite(corners).all():
         raise ValueError("a polygon's corner is not finite")
     return corners.astype(np.float32)
 
 
-def _box(numbers: list[float], height: int, width: int) -> Box:
+def _box(numbers: Any, height: int, width: int) -> Box:
     left, top, across, down = map(float, numbers)
     return Box(
         left=left / width,

@@ -98,7 +98,8 @@ def _members(tar: Path, damage: list[str]) -> Iterator[tuple[str, Extent]]:
             for member in archive:
                 if member.offset_data + member.size > size:
                     damage.append(f"{tar.name}: {one_line(member.name)} is cut off")
-                elif member.isfile():
+                    return
+                if member.isfile():
                     yield (
                         member.name,
                         Extent(path=tar, offset=member.offset_data, length=member.size),
