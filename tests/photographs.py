@@ -1,4 +1,4 @@
-"""Small photographs on disk, and whether what is listed opens to them."""
+"""Small photographs in memory and on disk, and whether they open to what they were."""
 
 import io
 import json
@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from annotator.opening import Limits, photograph
+from annotator.opening import Limits, Opened, open_picture, photograph
+from annotator.refusal import PhotographError
 from annotator.sources.entry import Entry
 
+ANY_SIZE = Limits(long_side=1000, minimum_side=32)
 LIMITS = Limits(long_side=64, minimum_side=8)
 HEIGHT, WIDTH = 24, 32
 
@@ -23,9 +26,30 @@ def pixels(seed: int) -> np.ndarray:
 
 
 def png(seed: int, **options: Any) -> bytes:
+    return encoded(Image.fromarray(pixels(seed)), "PNG", **options)
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(pixels(seed)).save(stream, "PNG", **options)
+    image.save(stream, kind, **options)
     return stream.getvalue()
+
+
+def opened(content: bytes, limits: Limits = ANY_SIZE) -> Opened:
+    return open_picture(content, name="shelf/photo.jpg", limits=limits)
+
+
+def refusal(content: bytes, limits: Limits = ANY_SIZE) -> PhotographError:
+    """The refusal of a file that has to be refused, in one line that names it."""
+    with pytest.raises(PhotographError, match=r"\Ashelf/photo\.jpg: [^\n]+\Z") as caught:
+        opened(content, limits)
+    return caught.value
+
+
+def error(pixels: np.ndarray, truth: Image.Image) -> float:
+    """Mean difference in levels; another size is no picture of it at all."""
+    assert pixels.shape == np.asarray(truth).shape
+    return float(np.abs(pixels.astype(float) - np.asarray(truth, dtype=float)).mean())
 
 
 def store(root: Path, files: dict[str, Any]) -> Path:
