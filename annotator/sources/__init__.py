@@ -1,0 +1,1 @@
+"""Where photographs come from: cheap listings of folders, COCO, tables and shards."""
