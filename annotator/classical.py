@@ -22,8 +22,18 @@ _LEAST_SALIENCY = 0.2
 _CORE = 0.75
 # Seeds that overlap so much would give one and the same outline.
 _SAME = 0.9
+# The factor by which a level is moved to see whether a seed is stable.
+_SHIFT = 1.2
 # How far an outline may lie from its seed or its mark, in roots of its area.
 _REACH, _EXACT_REACH = 0.15, 0.03
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seed:
+    """A connected part of what is more salient than `level`."""
+
+    mask: Bool[np.ndarray, "h w"]
+    level: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +46,13 @@ class ClassicalSegmenter:
     less than `least_contrast` (Lab units; 2.3 is just noticeable): better nothing than something
     arbitrary.
 
-    The quality that it states is the overlap of seed and outline, the stability that of the outline
-    with itself when the colours are learned for longer.
+    The quality that it states is the overlap of what the level gives and what the colours give; the
+    stability is that of what two neighbouring levels give, or, of a mark, of what the colours give
+    when they are learned for longer.
     """
 
     levels: tuple[float, ...] = (0.2, 0.35, 0.55)
-    num_things: int = 4
+    num_things: int = 3
     least_area: float = 0.003
     least_contrast: float = 10.0
 
@@ -56,22 +67,29 @@ class ClassicalSegmenter:
         values = values / max(float(values.max()), _LEAST_SALIENCY)
         least_area = self.least_area * values.size
         for seed in self._seeds(values):
-            found = cut(pixels, _trust_in_seed(seed, values))
+            found = cut(pixels, _trust_in_seed(seed.mask, values))
             if found.contrast >= self.least_contrast and np.count_nonzero(found.mask) >= least_area:
-                quality = overlap(found.mask, seed)
-                yield Segment(
-                    mask=found.mask, label="", quality=quality, stability=found.stability
-                )
+                quality = overlap(found.mask, seed.mask)
+                stability = _stability(seed, values)
+                yield Segment(mask=found.mask, label="", quality=quality, stability=stability)
 
-    def _seeds(self, values: Float32[np.ndarray, "h w"]) -> list[Bool[np.ndarray, "h w"]]:
+    def _seeds(self, values: Float32[np.ndarray, "h w"]) -> list[_Seed]:
         """Connected parts above each level, the largest of each level first."""
-        seeds: list[Bool[np.ndarray, "h w"]] = []
+        seeds: list[_Seed] = []
         for level in self.levels:
             parts = _components(values > level, least_area=self.least_area)
             for part in parts[: self.num_things]:
-                if all(overlap(part, seed) < _SAME for seed in seeds):
-                    seeds.append(part)
+                if all(overlap(part, seed.mask) < _SAME for seed in seeds):
+                    seeds.append(_Seed(mask=part, level=level))
         return seeds
+
+
+def _stability(seed: _Seed, values: Float32[np.ndarray, "h w"]) -> float:
+    """Overlap of the seeds at a level somewhat higher and somewhat lower."""
+    smaller = np.count_nonzero(seed.mask & (values > seed.level * _SHIFT))
+    index = cv2.connectedComponents((values > seed.level / _SHIFT).astype(np.uint8))[1]
+    larger = np.count_nonzero(index == index[seed.mask][0])
+    return smaller / larger
 
 
 def _components(

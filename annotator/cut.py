@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-_LONG_SIDE = 288
-_ROUNDS = 2
+_LONG_SIDE = 256
+_ROUNDS, _MORE_ROUNDS = 2, 1
 # How much of what lies around a thing the background's colours are learned from, in long sides.
 _MARGIN = 0.2
 # Pixels of the canvas on either side of an outline that its contrast is taken from.
@@ -31,7 +31,7 @@ class Trust(IntEnum):
 @dataclass(frozen=True, kw_only=True)
 class Cut:
     """A thing's pixels; their overlap (IoU, 0..1) with those before the colours were learned for
-    two more rounds; the mean step of colour across the outline in Lab units, 0 without one."""
+    one more round; the mean step of colour across the outline in Lab units, 0 without one."""
 
     mask: Bool[np.ndarray, "h w"]
     stability: float
@@ -82,7 +82,7 @@ def _canvas_size(shape: tuple[int, ...]) -> tuple[int, int]:
 def _grabbed(
     canvas: UInt8[np.ndarray, "y x 3"], trust: UInt8[np.ndarray, "y x"]
 ) -> tuple[Bool[np.ndarray, "y x"], Bool[np.ndarray, "y x"]]:
-    """The thing after some rounds, and after as many more."""
+    """The thing after some rounds, and after more."""
     thing = _is_thing(trust)
     if thing.all() or not thing.any():
         return thing, thing
@@ -93,7 +93,7 @@ def _grabbed(
     cv2.grabCut(canvas, trust, None, back, front, _ROUNDS, cv2.GC_INIT_WITH_MASK)
     thing = _is_thing(trust)
     if not thing.all() and thing.any():
-        cv2.grabCut(canvas, trust, None, back, front, _ROUNDS, cv2.GC_EVAL)
+        cv2.grabCut(canvas, trust, None, back, front, _MORE_ROUNDS, cv2.GC_EVAL)
     return thing, _is_thing(trust)
 
 
