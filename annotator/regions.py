@@ -77,7 +77,13 @@ def regions(segments: Sequence[Segment], *, limits: RegionLimits) -> tuple[Regio
     found = (
         Region(mask=index == number, label=label) for number, label in enumerate(painted.labels, 1)
     )
-    return tuple(region for region in found if _fits(region.mask, region.label, limits))
+    fitting = (region for region in found if _fits(region.mask, region.label, limits))
+    return tuple(sorted(fitting, key=_extent))
+
+
+def _extent(region: Region) -> tuple[int, int]:
+    """Largest first; of equals that whose first pixel comes first."""
+    return -int(np.count_nonzero(region.mask)), int(region.mask.argmax())
 
 
 def _may_be_region(segment: Segment, limits: RegionLimits) -> bool:
