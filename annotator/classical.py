@@ -53,7 +53,7 @@ class ClassicalSegmenter:
 
     levels: tuple[float, ...] = (0.2, 0.35, 0.55)
     num_things: int = 3
-    least_area: float = 0.003
+    least_area: float = 0.008
     least_contrast: float = 10.0
 
     def __call__(self, pixels: UInt8[np.ndarray, "h w 3"], marks: Sequence[Mark]) -> list[Segment]:
@@ -96,7 +96,7 @@ def _components(
     mask: Bool[np.ndarray, "h w"], *, least_area: float
 ) -> list[Bool[np.ndarray, "h w"]]:
     """Connected parts of at least a share of the picture, the largest first."""
-    count, index, statistics, _ = cv2.connectedComponentsWithStats(
+    _, index, statistics, _ = cv2.connectedComponentsWithStats(
         mask.astype(np.uint8), connectivity=4
     )
     areas = statistics[1:, cv2.CC_STAT_AREA]

@@ -52,9 +52,9 @@ class RegionLimits:
     """
 
     count: int = 5
-    least_quality: float = 0.5
-    least_stability: float = 0.6
-    least_area: float = 0.005
+    least_quality: float = 0.6
+    least_stability: float = 0.5
+    least_area: float = 0.008
     most_area: float = 0.75
     most_border: float = 0.35
     least_crumb: float = 0.001

@@ -1,4 +1,4 @@
-"""`SamSegmenter`: Segment Anything (Kirillov et al., ICCV 2023) through its authors' own package."""
+"""`SamSegmenter`: Segment Anything (Kirillov et al., ICCV 2023) by its authors' package."""
 
 import pickle
 from collections.abc import Iterator, Sequence
