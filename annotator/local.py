@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 
@@ -31,7 +31,7 @@ class Local:
             while waiting or crew:
                 starting = sum(task is None for task in crew.values())
                 for _ in range(min(self.workers - len(crew), len(waiting) - starting)):
-                    crew[stack.enter_context(Worker(build))] = None
+                    crew[stack.enter_context(closing(Worker(build)))] = None
                 ready = wait([worker.connection for worker in crew])
                 for worker in [worker for worker in crew if worker.connection in ready]:
                     task = crew.pop(worker)

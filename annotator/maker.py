@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from ldm.storage import Sample
 
@@ -18,6 +18,7 @@ class Accident(StrEnum):
     CRASHED = "crashed"
 
 
+@runtime_checkable
 class Entry(Protocol):
     """A photograph on a list, not yet opened: picklable; `key` is unique in the list."""
 
@@ -55,6 +56,7 @@ EntryT = TypeVar("EntryT", bound=Entry)
 Asked = TypeVar("Asked", bound=Entry, contravariant=True)
 
 
+@runtime_checkable
 class Maker(Protocol[Asked]):
     """Makes the sample of an entry; equal entries give equal samples and records, in any process.
 

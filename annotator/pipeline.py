@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tqdm import tqdm
 
@@ -12,6 +12,7 @@ from annotator.plan import occupied, plan
 from annotator.shard import ShardMaker, Tally, Task, read_records, shard_path, shard_paths, tally
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Makes shards in processes of its own, in any order; a shard whose process dies is tried again.
 

@@ -8,6 +8,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -92,7 +93,7 @@ class ShardMaker(Generic[EntryT]):
         no other trace."""
         with tries.open("ab") as stream:
             stream.write(b".")
-        before = tries.stat().st_size - 1
+            before = stream.tell() - 1
         if before >= LIMIT:
             raise WorkError(f"{tries.name}: its process died {before} times")
         if before >= PATIENCE:
@@ -160,7 +161,7 @@ def alone(build: Callable[[], Callable[[EntryT], Made]], entry: EntryT) -> Made:
     """What becomes of an entry in a new process; refused if it takes that along, twice."""
     how = ""
     for _ in range(PATIENCE):
-        with Worker(build) as worker:
+        with closing(Worker(build)) as worker:
             try:
                 worker.receive()
             except WorkerDiedError as death:

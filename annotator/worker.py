@@ -5,8 +5,9 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
@@ -31,7 +32,7 @@ class _Failure:
     text: str
 
 
-class Worker(AbstractContextManager["Worker[Any, Any]"], Generic[RequestT, AnswerT]):
+class Worker(Generic[RequestT, AnswerT]):
     """A new process that calls `build` once, says that it is ready (`None`), then applies what was
     built to each request. `build`, requests and answers are picklable.
 
@@ -61,7 +62,7 @@ class Worker(AbstractContextManager["Worker[Any, Any]"], Generic[RequestT, Answe
             raise WorkError(answer.text)
         return answer
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         """End the process, whatever it does."""
         self._process.kill()
         self._process.join()
@@ -78,15 +79,18 @@ def _serve(build: Callable[[], Callable[[Any], Any]], connection: "Connection[An
     # The owner decides when to stop: Ctrl-C reaches the whole group of processes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_owner, daemon=True).start()
-    try:
-        answer = build()
-        connection.send(None)
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        answer = _tried(build)
+        connection.send(answer if isinstance(answer, _Failure) else None)
         while True:
-            connection.send(answer(connection.recv()))
-    except EOFError:
-        return
+            connection.send(_tried(partial(answer, connection.recv())))
+
+
+def _tried(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
     except Exception as error:
-        connection.send(_Failure(f"{type(error).__name__}: {error}"))
+        return _Failure(f"{type(error).__name__}: {error}")
 
 
 def _follow_owner() -> None:
