@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Generic
+from typing import Any, cast
 
 from annotator.maker import EntryT
 from annotator.shard import ShardMaker, Tally, Task
@@ -21,8 +21,8 @@ _STORE_BYTES = 2**28
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """An engine of `actors` Ray actors, each with a maker of its own and `gpus` GPUs (a share, where
-    several fit into one).
+    """An engine of `actors` Ray actors, each with a maker of its own and `gpus` GPUs (a share,
+    where several fit into one).
 
     The folder of shards is one that all machines see under the same path. Errors: `WorkError` where
     Ray is not installed.
@@ -48,7 +48,7 @@ class Cluster:
                 [{"task": task} for task in tasks], override_num_blocks=len(tasks)
             )
             made = rows.map(
-                _Actor[EntryT],
+                cast(Any, _Actor),
                 fn_constructor_args=(build,),
                 concurrency=min(self.actors, len(tasks)),
                 num_cpus=_PROCESSORS,
@@ -61,10 +61,10 @@ class Cluster:
                 yield answer
 
 
-class _Actor(Generic[EntryT]):
+class _Actor:
     """Makes shards in a process of Ray's."""
 
-    def __init__(self, build: Callable[[], ShardMaker[EntryT]]) -> None:
+    def __init__(self, build: Callable[[], ShardMaker[Any]]) -> None:
         self._make = build()
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -78,14 +78,16 @@ class _Actor(Generic[EntryT]):
 @contextmanager
 def _session() -> Generator[None, None, None]:
     """Ray, silent: joined where `RAY_ADDRESS` says, else begun on this machine and ended after."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
     import ray.data
 
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if "RAY_ADDRESS" in os.environ:
-        ray.init(**quiet)
-    else:
-        ray.init(include_dashboard=False, object_store_memory=_STORE_BYTES, **quiet)
+    joined = "RAY_ADDRESS" in os.environ
+    ray.init(
+        include_dashboard=None if joined else False,
+        object_store_memory=None if joined else _STORE_BYTES,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
     try:

@@ -47,5 +47,5 @@ class Local:
                     if made is not None:
                         yield made
                     if waiting:
-                        crew[worker] = waiting.popleft()
-                        worker.send(crew[worker])
+                        crew[worker] = task = waiting.popleft()
+                        worker.send(task)

@@ -14,7 +14,8 @@ from annotator.shard import ShardMaker, Tally, Task, read_records, shard_path, s
 
 @runtime_checkable
 class Engine(Protocol):
-    """Makes shards in processes of its own, in any order; a shard whose process dies is tried again.
+    """Makes shards in processes of its own, in any order; tries a shard again whose process
+    dies.
 
     Yields what each shard holds as it is done. Errors: `WorkError` where the work cannot go on.
     """
@@ -38,7 +39,7 @@ def run(
     hold in all.
 
     `settings` is the text of all else that the samples depend on; `threads` are those of a worker's
-    arithmetic. The bytes depend on nothing else: not on the engine, nor on how often it was stopped.
+    arithmetic. The bytes depend on nothing else: neither on the engine nor on when it was stopped.
     Errors: `PlanError` before anything is written, `WorkError` and `OSError`.
     """
     intended = plan(entries, settings=settings, shard_size=shard_size, threads=threads)

@@ -43,8 +43,8 @@ def plan(entries: Sequence[Entry], *, settings: str, shard_size: int, threads: i
 
 @contextmanager
 def occupied(out: Path, wanted: Plan) -> Generator[None, None, None]:
-    """Hold the folder for this plan: nobody else fills it meanwhile; what killed runs left behind is
-    taken away.
+    """Hold the folder for this plan: nobody else fills it meanwhile; what killed runs left behind
+    is taken away.
 
     Errors: `PlanError` where the folder was begun with another plan, or another run is in it.
     """

@@ -81,7 +81,10 @@ def _serve(build: Callable[[], Callable[[Any], Any]], connection: "Connection[An
     threading.Thread(target=_follow_owner, daemon=True).start()
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         answer = _tried(build)
-        connection.send(answer if isinstance(answer, _Failure) else None)
+        if isinstance(answer, _Failure):
+            connection.send(answer)
+            return
+        connection.send(None)
         while True:
             connection.send(_tried(partial(answer, connection.recv())))
 

@@ -98,7 +98,7 @@ def test_another_plan_is_refused(undisturbed: Path) -> None:
     """One line that names the difference; nothing is touched."""
     before = contents(undisturbed)
     others = [*DEEDS[:-1], Deed(key="q")]
-    with pytest.raises(PlanError, match="settings - side: 512, [+] side: 256") as refusal:
+    with pytest.raises(PlanError, match=r"settings - side: 512, \+ side: 256") as refusal:
         made(undisturbed, settings=SETTINGS.replace("512", "256"))
     assert "\n" not in str(refusal.value)
     with pytest.raises(PlanError, match="a list of 9 photographs, now 9 others"):
