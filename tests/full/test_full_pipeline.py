@@ -17,8 +17,7 @@ pytestmark = pytest.mark.full
 
 ROOT = Path(__file__).parents[2]
 TRIALS = 20
-# How long an undisturbed run takes from its beginning, more or less: moments are drawn from it.
-LOCAL_SECONDS, RAY_SECONDS = 1.5, 6.0
+SHARDS, SHARD_SECONDS = 8, 0.15
 PATHS = os.pathsep.join(str(path) for path in (ROOT, ROOT / "tests"))
 
 Victims = Callable[[], list[psutil.Process]]
@@ -30,7 +29,7 @@ def test_the_driver_is_killed(
     """On one machine: its workers go with it."""
 
     def trial(out: Path, moment: float) -> bool:
-        hit = kill_driver(out, "local", LOCAL_SECONDS * moment)
+        hit = kill_driver(out, "local", moment)
         fill(out, "local")
         return hit
 
@@ -48,7 +47,7 @@ def test_a_worker_is_killed(
         return [worker for child in me.children() for worker in child.children()]
 
     def trial(out: Path, moment: float) -> bool:
-        killer = Killer(out, workers, LOCAL_SECONDS * moment)
+        killer = Killer(out, workers, moment)
         fill(out, "local")
         return killer.has_hit()
 
@@ -64,8 +63,8 @@ def test_the_driver_of_a_cluster_is_killed(
     """Its actors may work on for a while, beside those of the next run."""
 
     def trial(out: Path, moment: float) -> bool:
-        hit = kill_driver(out, "ray", RAY_SECONDS * moment)
-        driver(out, "ray").wait(120)
+        hit = kill_driver(out, "ray", moment)
+        assert driver(out, "ray").wait(300) == 0
         return hit
 
     compare("driver, Ray", trial, undisturbed, tmp_path, capsys)
@@ -83,25 +82,24 @@ def test_an_actor_is_killed(
         return [p for p in cluster.children(recursive=True) if "_Actor" in "".join(p.cmdline())]
 
     def trial(out: Path, moment: float) -> bool:
-        killer = Killer(out, actors, RAY_SECONDS * moment)
-        driver(out, "ray").wait(120)
+        killer = Killer(out, actors, moment)
+        assert driver(out, "ray").wait(300) == 0
         return killer.has_hit()
 
     compare("actor, Ray", trial, undisturbed, tmp_path, capsys)
 
 
 class Killer(threading.Thread):
-    """Kills one of the victims some seconds after a run has begun."""
+    """Kills one of the victims at a moment of a run."""
 
-    def __init__(self, out: Path, victims: Victims, seconds: float) -> None:
+    def __init__(self, out: Path, victims: Victims, moment: float) -> None:
         super().__init__(daemon=True)
-        self._out, self._victims, self._seconds = out, victims, seconds
+        self._out, self._victims, self._moment = out, victims, moment
         self._hit = False
         self.start()
 
     def run(self) -> None:
-        await_begin(self._out)
-        time.sleep(self._seconds)
+        await_moment(self._out, self._moment)
         if victims := self._victims():
             random.choice(victims).kill()
             self._hit = True
@@ -132,11 +130,10 @@ def compare(
     assert hits >= TRIALS // 2
 
 
-def kill_driver(out: Path, engine: str, seconds: float) -> bool:
-    """Begin a run and kill its driver after some seconds; whether it was still running."""
+def kill_driver(out: Path, engine: str, moment: float) -> bool:
+    """Begin a run and kill its driver at a moment; whether it was still running."""
     process = driver(out, engine)
-    await_begin(out)
-    time.sleep(seconds)
+    await_moment(out, moment)
     running = process.poll() is None
     process.kill()
     process.wait()
@@ -155,10 +152,12 @@ def silent(command: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=environment, cwd=ROOT, stdout=nowhere, stderr=nowhere)
 
 
-def await_begin(out: Path) -> None:
-    """Wait until a run has laid out its folder."""
-    while not (out / "plan.json").exists():
-        time.sleep(0.01)
+def await_moment(out: Path, moment: float) -> None:
+    """Wait until that share of a run is done, 0..1: whole shards, then a part of the next."""
+    shards, part = divmod(moment * SHARDS, 1)
+    while not (out / "plan.json").exists() or len(list(out.glob("shard-*.tar"))) < shards:
+        time.sleep(0.005)
+    time.sleep(part * SHARD_SECONDS)
 
 
 def contents(out: Path) -> dict[str, bytes]:
