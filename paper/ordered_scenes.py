@@ -44,7 +44,7 @@ class Scenery:
     """Cut-outs and backdrops of one split of the default data; `folder` holds its shards."""
 
     def __init__(self, folder: Path) -> None:
-        self.cutouts = read_cutouts(folder / "cutouts.tar", side=192)
+        self.cutouts = read_cutouts(folder / "cutouts.tar", side=128)
         self.backdrops = read_backdrops(folder / "backdrops.tar")
 
     def scenes(self, arrangement: Arrangement, *, count: int, seed: int) -> Iterator[OrderedScene]:
