@@ -13,14 +13,14 @@ from itertools import combinations
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32
 
 _SIDE = 256
 """Pictures are looked at with this long side, in pixels; all lengths below are meant for it."""
 _REACH = 2
 """Regions touch where they come this close, in pixels."""
-_FINE, _COARSE = 3.0, 8.0
-"""Radii of the Gaussian discs in which the shares of both regions are compared."""
+_NEIGHBOURHOOD = 3.0
+"""Standard deviation of the Gaussian disc in which the shares of both regions are compared."""
 
 
 class Cue(Enum):
@@ -30,25 +30,18 @@ class Cue(Enum):
     centre = "its centre lies lower"
     contact = "more of the picture's lower border is its own"
     area = "it is larger (logarithm)"
-    sharpness = "it is richer in fine detail (logarithm)"
     bulge = "it bulges into the other along their common border"
-    swell = "the same, seen in a wider neighbourhood"
     junction = "its outline runs straight on where a third region meets the border"
     whole = "the other's convex hull reaches into it more than its own into the other"
-    enclosed = "more of its outline is shared with the other"
     unity = "less of it lies apart from its largest piece"
 
 
-def cues(
-    pixels: UInt8[np.ndarray, "h w 3"], masks: Sequence[Bool[np.ndarray, "h w"]]
-) -> dict[Cue, Float[np.ndarray, "n n"]]:
+def cues(masks: Sequence[Bool[np.ndarray, "h w"]]) -> dict[Cue, Float[np.ndarray, "n n"]]:
     """Each cue for each pair of non-empty regions: at `[i, j]` for `i` nearer, `-[j, i]`.
 
     From `bulge` on they are 0 for regions that do not touch.
     """
-    grey = _shrunken(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32))
-    detail = np.abs(cv2.Laplacian(grey, cv2.CV_32F))
-    regions = [_region(mask, detail) for mask in masks]
+    regions = [_region(mask) for mask in masks]
     found = {cue: np.zeros((len(masks), len(masks))) for cue in Cue}
     for first, second in combinations(range(len(masks)), 2):
         one, other = regions[first], regions[second]
@@ -63,11 +56,9 @@ class _Region:
 
     mask: Bool[np.ndarray, "h w"]
     wide: Bool[np.ndarray, "h w"]
-    fine: Float32[np.ndarray, "h w"]
-    coarse: Float32[np.ndarray, "h w"]
+    share: Float32[np.ndarray, "h w"]
     hull: Bool[np.ndarray, "h w"]
-    single: dict[Cue, float]
-    outline: float
+    position: dict[Cue, float]
     unity: float
 
 
@@ -77,28 +68,24 @@ def _shrunken(values: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "y x"]:
     return cv2.resize(values, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
-def _region(mask: Bool[np.ndarray, "h w"], detail: Float32[np.ndarray, "y x"]) -> _Region:
+def _region(mask: Bool[np.ndarray, "h w"]) -> _Region:
     cover = _shrunken(mask.astype(np.float32))
     # What is thinner than a pixel keeps the pixels that it fills most.
     small = cover >= min(0.5, float(cover.max()))
     height, width = small.shape
     rows = np.flatnonzero(small.any(axis=1))
-    wide = _dilated(small, _REACH)
     _, _, pieces, _ = cv2.connectedComponentsWithStats(small.astype(np.uint8))
     return _Region(
         mask=small,
-        wide=wide,
-        fine=cv2.GaussianBlur(small.astype(np.float32), (0, 0), _FINE),
-        coarse=cv2.GaussianBlur(small.astype(np.float32), (0, 0), _COARSE),
+        wide=_dilated(small, _REACH),
+        share=cv2.GaussianBlur(small.astype(np.float32), (0, 0), _NEIGHBOURHOOD),
         hull=_hull(small),
-        single={
+        position={
             Cue.lowest: (float(rows[-1]) + 1) / height,
             Cue.centre: float(np.argwhere(small)[:, 0].mean()) / height,
             Cue.contact: float(small[-1].sum()) / width,
             Cue.area: float(np.log(small.mean())),
-            Cue.sharpness: float(np.log(detail[small].mean() + 1)),
         },
-        outline=float((wide & ~small).sum()),
         unity=float(pieces[1:, cv2.CC_STAT_AREA].max() / small.sum()),
     )
 
@@ -114,7 +101,7 @@ def _hull(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 
 
 def _apart(one: _Region, other: _Region) -> dict[Cue, float]:
-    return {cue: value - other.single[cue] for cue, value in one.single.items()}
+    return {cue: value - other.position[cue] for cue, value in one.position.items()}
 
 
 def _touching(one: _Region, other: _Region) -> dict[Cue, float]:
@@ -125,11 +112,9 @@ def _touching(one: _Region, other: _Region) -> dict[Cue, float]:
     smaller = min(one.mask.sum(), other.mask.sum())
     bitten = (other.hull & one.mask).sum() - (one.hull & other.mask).sum()
     return {
-        Cue.bulge: -_lead(one.fine, other.fine, border),
-        Cue.swell: -_lead(one.coarse, other.coarse, border),
-        Cue.junction: _lead(one.fine, other.fine, third) if third.any() else 0.0,
+        Cue.bulge: -_lead(one.share, other.share, border),
+        Cue.junction: _lead(one.share, other.share, third) if third.any() else 0.0,
         Cue.whole: float(bitten / smaller),
-        Cue.enclosed: float(border.sum()) * (1 / one.outline - 1 / other.outline),
         Cue.unity: one.unity - other.unity,
     }
 

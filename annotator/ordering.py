@@ -12,6 +12,19 @@ from annotator.depth_cues import Cue, cues
 _EXHAUSTIVE = 7
 """Up to so many regions all orders are compared (7! = 5040)."""
 
+_WEIGHTS = {
+    Cue.lowest: 7.05,
+    Cue.centre: -0.75,
+    Cue.contact: 1.37,
+    Cue.area: 0.13,
+    Cue.bulge: 9.29,
+    Cue.junction: 12.42,
+    Cue.whole: 1.97,
+    Cue.unity: 2.6,
+}
+"""Log-odds per unit of each cue, fitted on 400 scenes of known order, made from the train split of
+the default data; `python -m paper.ordering_weights` makes them."""
+
 
 class Ordering(Protocol):
     """Orders disjoint, non-empty regions: their indexes from far to near."""
@@ -22,7 +35,7 @@ class Ordering(Protocol):
 
 
 class CueOrdering:
-    """Orders by what a flat picture tells (see `depth_cues`); needs no weights of any network.
+    """Orders by the regions' shapes and places (see `depth_cues`); needs no network's weights.
 
     The order is the most probable one under independent logistic judgements of all pairs. It
     depends on the regions only, not on the order in which they are given.
@@ -33,8 +46,7 @@ class CueOrdering:
     ) -> list[int]:
         # Ties and rounding fall the same way, however the regions were numbered before.
         scan = sorted(range(len(masks)), key=lambda index: int(masks[index].argmax()))
-        found = cues(pixels, [masks[index] for index in scan])
-        order = most_probable(logits(found))
+        order = most_probable(logits(cues([masks[index] for index in scan])))
         return [scan[index] for index in order]
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -38,6 +39,11 @@ class OrderedScene:
 
     pixels: UInt8[np.ndarray, "h w 3"]
     masks: tuple[Bool[np.ndarray, "h w"], ...]
+
+    def touching(self, one: int, other: int) -> bool:
+        """Whether two objects come as close as a few pixels, most often because they overlap."""
+        near = cv2.dilate(self.masks[one].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        return bool((near & self.masks[other]).any())
 
 
 class Scenery:
