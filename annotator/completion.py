@@ -114,8 +114,8 @@ def _membrane(
     half = (-(-width // 2), -(-height // 2))
     share = cv2.resize(known, half, interpolation=cv2.INTER_AREA)
     summed = cv2.resize(colour * known[..., None], half, interpolation=cv2.INTER_AREA)
-    # Cells that are hidden for the greater part would drag the rim into the hole.
-    fixed = (share >= min(0.5, float(share.max()))).astype(np.float32)
+    # Cells that are hidden for half or more would drag the rim into the hole.
+    fixed = (share > min(0.5, float(share.max()) / 2)).astype(np.float32)
     coarse = _membrane(summed / share[..., None].clip(min=1e-6), fixed)
     start = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
     rim = known[..., None] > 0
