@@ -14,8 +14,10 @@ from scipy.sparse.linalg import splu
 _CLING = 1e-6
 # Half the width in pixels of the edge of a sharp outline, once that is found.
 _SHARP = 1.0
-# Alpha that the first pass leaves undecided: hair, fur, smoke.
-_UNDECIDED = (0.3, 0.7)
+# Where the colours on both sides differ this much (1 is black to red), soft alpha is believed;
+# where they are more alike, alpha outside 0.3..0.7 is doubt rather than softness.
+_DISTINCT = 0.6
+_SHARINGS = 4
 _MARGIN = 8
 
 
@@ -38,7 +40,7 @@ def matte(
 
     `reach` is how far in pixels the mask's outline may be wrong. Closed-form matting (Levin et al.
     2007) in a band of that width finds the outline; a second pass about the found outline is
-    narrow where it is sharp and keeps the whole band where the first left alpha undecided. Where
+    narrow where that is sharp and keeps the whole band where it is soft (hair, fur, blur). Where
     the mask ends at the picture's border, so does the band: the object goes on outside. Colours
     are from multi-level foreground estimation (Germer et al. 2020).
     """
@@ -68,26 +70,22 @@ def _two_passes(
 ) -> Float[np.ndarray, "h w"]:
     first = _closed_form(image, mask, band)
     found = first > 0.5
-    undecided = (first > _UNDECIDED[0]) & (first < _UNDECIDED[1])
-    return _closed_form(image, found, _band(found, _SHARP) | undecided & _band(found, reach))
+    front, behind = _colours(image, first)
+    contrast = np.linalg.norm(front - behind, axis=-1)
+    doubt = np.where(contrast > _DISTINCT, 0.02, 0.3)
+    soft = (first > doubt) & (first < 1 - doubt)
+    return _closed_form(image, found, _band(found, _SHARP) | soft & _band(found, reach))
 
 
 def _band(mask: Bool[np.ndarray, "h w"], reach: float) -> Bool[np.ndarray, "h w"]:
-    """The pixels within `reach` of the outline, without the middle line of parts thinner than that.
-
-    So something on either side is always sure.
-    """
-    depth = _depth(mask)
-    size = 2 * round(reach) + 1
-    middle = depth >= cv2.dilate(depth, np.ones((size, size), np.uint8))
-    return (depth <= reach) & ~middle
-
-
-def _depth(mask: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
-    """Distance in pixels of each pixel from the other side of the outline."""
-    inside = mask.astype(np.uint8)
-    within, without = (cv2.distanceTransform(side, cv2.DIST_L2, 5) for side in (inside, 1 - inside))
-    return np.where(mask, within, without)
+    """The pixels within `reach` of the outline, without the middle lines of parts thinner than
+    that, so that on either side something is always sure."""
+    band = np.zeros_like(mask)
+    around = np.ones((2 * round(reach) + 1,) * 2, np.uint8)
+    for side in (mask, ~mask):
+        depth = cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, 5)
+        band |= side & (depth <= reach) & (depth < cv2.dilate(depth, around))
+    return band
 
 
 def _box(band: Bool[np.ndarray, "h w"]) -> tuple[slice, slice]:
@@ -130,12 +128,16 @@ def _colours(
 ) -> tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w 3"]]:
     """Colours in front and behind that give the image back.
 
-    What the estimate misses of the image goes to both, in proportion to their share in it.
+    What the estimate misses of the image goes to both, in proportion to their share in it; again,
+    for what lies outside 0..1 then goes to the other.
     """
     wide = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
     estimated = estimate_foreground_ml(wide, np.pad(alpha, 1, mode="edge"), return_background=True)
     front, behind = (np.asarray(colour, np.float64)[1:-1, 1:-1] for colour in estimated)
     share = alpha[..., None]
-    missed = image - share * front - (1 - share) * behind
-    missed /= share**2 + (1 - share) ** 2
-    return (front + share * missed).clip(0, 1), (behind + (1 - share) * missed).clip(0, 1)
+    for _ in range(_SHARINGS):
+        missed = image - share * front - (1 - share) * behind
+        missed /= share**2 + (1 - share) ** 2
+        front = (front + share * missed).clip(0, 1)
+        behind = (behind + (1 - share) * missed).clip(0, 1)
+    return front, behind

@@ -32,13 +32,15 @@ class Composite:
 def composites(num_composites: int, seed: int) -> Iterator[Composite]:
     """Random objects of 96 to 240 px, never enlarged, in pictures of 256 to 384 px; some are cut
     by the picture's border."""
-    cutouts = [rgba for rgba in _pictures("cutouts") if 96 <= max(rgba.shape[:2])]
+    cutouts = [rgba for rgba in _pictures("cutouts") if max(rgba.shape[:2]) >= 96]
     backdrops = list(_pictures("backdrops"))
     random = np.random.default_rng(seed)
     for _ in range(num_composites):
         side = int(random.integers(256, 385))
         backdrop = _view(backdrops[random.integers(len(backdrops))], side, random)
-        yield _composite(_placed(cutouts[random.integers(len(cutouts))], side, random), backdrop, random)
+        yield _composite(
+            _placed(cutouts[random.integers(len(cutouts))], side, random), backdrop, random
+        )
 
 
 def wrong_mask(
@@ -82,7 +84,9 @@ def _placed(
 ) -> Float32[np.ndarray, "side side 4"]:
     """A cut-out somewhere on an empty square, premultiplied."""
     straight = rgba.astype(np.float32) / 255
-    premultiplied = straight * np.concatenate([straight[..., 3:].repeat(3, 2), straight[..., 3:] ** 0], 2)
+    premultiplied = straight * np.concatenate(
+        [straight[..., 3:].repeat(3, 2), straight[..., 3:] ** 0], 2
+    )
     scale = min(1.0, random.uniform(96, 240) / max(rgba.shape[:2]))
     height, width = (max(1, round(length * scale)) for length in rgba.shape[:2])
     small = cv2.resize(premultiplied, (width, height), interpolation=cv2.INTER_AREA)
