@@ -31,23 +31,23 @@ class DiffusionCompletion:
         """The photograph with its hidden part drawn; what is seen stays bit for bit."""
         if not hidden.any():
             return pixels
-        picture = tensor_of(pixels)[None]
-        away = torch.from_numpy(hidden)[None, None].float()
+        picture = tensor_of(pixels)[None].to(self.model.device)
+        away = torch.from_numpy(hidden)[None, None].to(picture)
         drawn = adapted(self._drawn(picture, away, prompt), picture, away)
-        found = (drawn[0].movedim(0, -1) * 255).round().numpy().astype(np.uint8)
+        found = (drawn[0].movedim(0, -1) * 255).round().cpu().numpy().astype(np.uint8)
         return np.where(hidden[..., None], found, pixels)
 
     def _drawn(self, picture: Tensor, away: Tensor, prompt: str) -> Float[Tensor, "1 3 h w"]:
         """What the model sees behind `away`."""
         masks = Masks(
             area=torch.cat([torch.ones_like(away), away], dim=1),
-            present=torch.ones(1, 2, dtype=torch.bool),
+            present=torch.ones(1, 2, dtype=torch.bool, device=away.device),
         )
         frames = frames_of(masks, self.config)
         tokens = self.model.tokenizer([prompt, ""])[None]
-        condition = Condition(tokens=tokens, masks=masks, frames=frames)
+        condition = Condition(tokens=tokens.to(away.device), masks=masks, frames=frames)
         latents, known = self._known(picture, away, frames)
-        free = torch.tensor([[True, False]])
+        free = torch.tensor([[True, False]], device=self.model.device)
         generator = torch.Generator().manual_seed(self.sampling.seed)
         with visiting(self.model.unet, self.model.device):
             *_, last = sample(

@@ -25,6 +25,11 @@ def filled(settings: Settings, *given: DictConfig) -> Settings:
     return cast(Settings, OmegaConf.to_object(OmegaConf.merge(structured, *given)))
 
 
+def yaml_of(settings: object) -> str:
+    """A dataclass, every value of it, as YAML."""
+    return OmegaConf.to_yaml(OmegaConf.structured(settings))
+
+
 def words_of(arguments: Sequence[str]) -> DictConfig:
     """`key.sub=value` words."""
     return OmegaConf.from_dotlist(list(arguments))

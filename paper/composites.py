@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from ldm.storage import read_shard
+from ldm.storage import StoredLayer, read_shard
 
 DATA = Path("data/default")
 WRONG = 3.0
@@ -17,7 +17,8 @@ _CELL = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Composite:
-    """One object of known `alpha` and colour in a picture; `backdrop` is the picture without it.
+    """One object of known `alpha` and colour in a picture; `backdrop` is the picture without it,
+    `prompt` what that shows.
 
     Colours are 0..1; `mask` is what a segmenter might say of the object.
     """
@@ -27,20 +28,21 @@ class Composite:
     foreground: Float32[np.ndarray, "h w 3"]
     backdrop: Float32[np.ndarray, "h w 3"]
     mask: Bool[np.ndarray, "h w"]
+    prompt: str
 
 
 def composites(num_composites: int, seed: int) -> Iterator[Composite]:
     """Random objects of 96 to 240 px, never enlarged, in pictures of 256 to 384 px; some are cut
     by the picture's border."""
-    cutouts = [rgba for rgba in _pictures("cutouts") if max(rgba.shape[:2]) >= 96]
-    backdrops = list(_pictures("backdrops"))
+    cutouts = [layer.rgba for layer in _layers("cutouts") if max(layer.rgba.shape[:2]) >= 96]
+    backdrops = list(_layers("backdrops"))
     random = np.random.default_rng(seed)
     for _ in range(num_composites):
         side = int(random.integers(256, 385))
-        backdrop = _view(backdrops[random.integers(len(backdrops))], side, random)
-        yield _composite(
-            _placed(cutouts[random.integers(len(cutouts))], side, random), backdrop, random
-        )
+        backdrop = backdrops[random.integers(len(backdrops))]
+        view = _view(backdrop.rgba, side, random)
+        placed = _placed(cutouts[random.integers(len(cutouts))], side, random)
+        yield _composite(placed, view, backdrop.prompt, random)
 
 
 def wrong_mask(
@@ -62,10 +64,10 @@ def wrong_mask(
     return distance > move.clip(-WRONG, WRONG)
 
 
-def _pictures(name: str) -> Iterator[UInt8[np.ndarray, "h w 4"]]:
+def _layers(name: str) -> Iterator[StoredLayer]:
     for split in ("train", "validation"):
         for sample in read_shard(DATA / split / f"{name}.tar"):
-            yield sample.layers[0].rgba
+            yield sample.layers[0]
 
 
 def _view(
@@ -99,6 +101,7 @@ def _placed(
 def _composite(
     placed: Float32[np.ndarray, "h w 4"],
     backdrop: Float32[np.ndarray, "h w 3"],
+    prompt: str,
     random: np.random.Generator,
 ) -> Composite:
     alpha = placed[..., 3]
@@ -109,4 +112,5 @@ def _composite(
         foreground=placed[..., :3] / alpha[..., None].clip(min=1e-6),
         backdrop=backdrop,
         mask=wrong_mask(alpha, random),
+        prompt=prompt,
     )

@@ -1,0 +1,90 @@
+"""The parts that take photographs apart, as settings name them: doors share this."""
+
+from pathlib import Path
+
+from annotator.classical import ClassicalSegmenter
+from annotator.completion import CheckpointError, Completion, LamaCompletion, OpenCvCompletion
+from annotator.config import CompletionKind, DecomposerConfig, OrderingKind, SegmenterKind
+from annotator.depth import DepthFolderError, DepthOrdering
+from annotator.ordering import CueOrdering, Ordering
+from annotator.plan import PlanError
+from annotator.pseudo_layers import Decomposer
+from annotator.refusal import PhotographError
+from annotator.regions import RegionLimits
+from annotator.sam import SamSegmenter, SamSettings, SegmenterError, load_sam
+from annotator.segmenter import Segmenter
+from annotator.sources.entry import SourceError
+from annotator.worker import WorkError
+from cldm.build import load_model
+from cldm.completion import DiffusionCompletion
+from cldm.config import read_config
+from cldm.model import Sampling
+from cldm.runtime import RuntimeChoiceError, usable_device
+from ldm.checkpoint import WeightsError
+from ldm.export.folder import OutputError
+from ldm.settings import ConfigError
+
+MISTAKES = (
+    CheckpointError,
+    ConfigError,
+    DepthFolderError,
+    OutputError,
+    PhotographError,
+    PlanError,
+    RuntimeChoiceError,
+    SegmenterError,
+    SourceError,
+    WeightsError,
+    WorkError,
+    OSError,
+)
+"""What a person's mistakes become; the text of each is one line."""
+
+
+def decomposer(config: DecomposerConfig) -> Decomposer:
+    """What takes photographs apart; raises one-line errors for weights that are missing."""
+    return Decomposer(
+        segmenter=_segmenter(config),
+        ordering=_ordering(config),
+        completion=completion(config),
+        limits=RegionLimits(count=config.num_regions),
+    )
+
+
+def _segmenter(config: DecomposerConfig) -> Segmenter:
+    match config.segmenter:
+        case SegmenterKind.classical:
+            return ClassicalSegmenter()
+        case SegmenterKind.sam:
+            sam = load_sam(
+                Path(config.sam.checkpoint),
+                family=config.sam.family,
+                device=usable_device(config.device),
+            )
+            return SamSegmenter(sam, SamSettings(points_per_side=config.sam.points_per_side))
+
+
+def _ordering(config: DecomposerConfig) -> Ordering:
+    match config.ordering:
+        case OrderingKind.cues:
+            return CueOrdering()
+        case OrderingKind.depth:
+            return DepthOrdering(
+                Path(config.depth.folder),
+                device=usable_device(config.device),
+                scale=config.depth.scale,
+            )
+
+
+def completion(config: DecomposerConfig) -> Completion:
+    """What fills in what is hidden; raises as `decomposer` does."""
+    match config.completion:
+        case CompletionKind.opencv:
+            return OpenCvCompletion()
+        case CompletionKind.lama:
+            return LamaCompletion(Path(config.lama), usable_device(config.device))
+        case CompletionKind.diffusion:
+            path = Path(config.model)
+            model_config = read_config(path)
+            model = load_model(model_config, path.parent).to(usable_device(config.device))
+            return DiffusionCompletion(model, model_config, Sampling(num_steps=config.steps))
