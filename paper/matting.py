@@ -64,8 +64,8 @@ def _hard_mask(composite: Composite) -> _Cut:
 
 
 def _fixed_trimap(composite: Composite, *, band: int) -> _Cut:
-    """Pymatting's closed form within `band` px of the mask's outline; the mask itself where no inside
-    or outside is left, or its solver gives up."""
+    """Pymatting's closed form within `band` px of the mask's outline; the mask itself where no
+    inside or outside is left, or its solver gives up."""
     distance = _signed_distance(composite.mask)
     trimap = np.where(np.abs(distance) <= band, 0.5, (distance > 0).astype(np.float64))
     try:
