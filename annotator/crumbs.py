@@ -13,7 +13,7 @@ def without_crumbs(index: Int[np.ndarray, "h w"], *, least: float) -> Int[np.nda
     """
     while True:
         parts = np.asarray(label(index, background=-1, connectivity=1), np.int64) - 1
-        crumb = np.bincount(parts.ravel()) < least
+        crumb = np.less(np.bincount(parts.ravel()), least)
         rim = _rims(parts, crumb, index)
         taken = rim.any(axis=1)
         if not taken.any():

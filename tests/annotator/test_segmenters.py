@@ -89,7 +89,7 @@ def test_size_of_the_picture_changes_little(size: tuple[int, int]):
 
 
 def test_where_nothing_stands_out_nothing_is_found():
-    grey = np.full((*SHAPE, 3), 128, np.uint8)
+    grey = np.full((48, 64, 3), 128, np.uint8)
     faint = grey + np.random.default_rng(0).integers(0, 6, grey.shape, np.uint8)
     for pixels in (grey, faint):
         assert ClassicalSegmenter()(pixels, ()) == []
