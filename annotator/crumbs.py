@@ -15,7 +15,7 @@ def without_crumbs(index: Int[np.ndarray, "h w"], *, least: float) -> Int[np.nda
         parts = np.asarray(label(index, background=-1, connectivity=1), np.int64) - 1
         crumb = np.less(np.bincount(parts.ravel()), least)
         rim = _rims(parts, crumb, index)
-        taken = rim.any(axis=1)
+        taken = np.asarray(rim.any(axis=1))
         if not taken.any():
             return index
         index = np.where(taken[parts], rim.argmax(axis=1)[parts], index)
