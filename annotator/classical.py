@@ -51,7 +51,7 @@ class ClassicalSegmenter:
     when they are learned for longer.
     """
 
-    levels: tuple[float, ...] = (0.2, 0.35, 0.55)
+    levels: tuple[float, ...] = (0.1, 0.2, 0.35, 0.55)
     num_things: int = 3
     least_area: float = 0.008
     least_contrast: float = 10.0
@@ -89,7 +89,7 @@ def _stability(seed: _Seed, values: Float32[np.ndarray, "h w"]) -> float:
     smaller = np.count_nonzero(seed.mask & (values > seed.level * _SHIFT))
     index = cv2.connectedComponents((values > seed.level / _SHIFT).astype(np.uint8))[1]
     larger = np.count_nonzero(index == index[seed.mask][0])
-    return smaller / larger
+    return float(smaller / larger)
 
 
 def _components(

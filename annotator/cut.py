@@ -17,6 +17,8 @@ _ROUNDS, _MORE_ROUNDS = 2, 1
 _MARGIN = 0.2
 # Pixels of the canvas on either side of an outline that its contrast is taken from.
 _RIM = 3
+# What is to be cut is said by trust alone.
+_NO_BOX = (0, 0, 0, 0)
 
 
 class Trust(IntEnum):
@@ -59,7 +61,7 @@ def cut(pixels: UInt8[np.ndarray, "h w 3"], trust: UInt8[np.ndarray, "h w"]) -> 
 def overlap(one: Bool[np.ndarray, "h w"], other: Bool[np.ndarray, "h w"]) -> float:
     """Intersection over union, 0..1; 0 where both are empty."""
     union = np.count_nonzero(one | other)
-    return np.count_nonzero(one & other) / union if union else 0.0
+    return float(np.count_nonzero(one & other) / union) if union else 0.0
 
 
 def _window(area: Bool[np.ndarray, "h w"]) -> tuple[slice, slice]:
@@ -90,10 +92,10 @@ def _grabbed(
     back, front = np.zeros((1, 65)), np.zeros((1, 65))
     # Its first clusters of colours are drawn by chance, from this thread's generator.
     cv2.setRNGSeed(0)
-    cv2.grabCut(canvas, trust, None, back, front, _ROUNDS, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(canvas, trust, _NO_BOX, back, front, _ROUNDS, cv2.GC_INIT_WITH_MASK)
     thing = _is_thing(trust)
     if not thing.all() and thing.any():
-        cv2.grabCut(canvas, trust, None, back, front, _MORE_ROUNDS, cv2.GC_EVAL)
+        cv2.grabCut(canvas, trust, _NO_BOX, back, front, _MORE_ROUNDS, cv2.GC_EVAL)
     return thing, _is_thing(trust)
 
 
