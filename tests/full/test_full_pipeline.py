@@ -2,6 +2,7 @@
 
 import os
 import random
+import socket
 import subprocess
 import sys
 import threading
@@ -189,8 +190,10 @@ def cluster() -> Iterator[psutil.Process]:
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setenv("RAY_ADDRESS", "127.0.0.1:6399")
-        while subprocess.run([command[0], "health-check", "--address=127.0.0.1:6399"]).returncode:
-            assert head.poll() is None
+        with socket.socket() as probe:
+            while probe.connect_ex(("127.0.0.1", 6399)):
+                assert head.poll() is None
+                time.sleep(0.1)
         yield psutil.Process(head.pid)
         for process in [*psutil.Process(head.pid).children(recursive=True), head]:
             process.kill()
