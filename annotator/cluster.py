@@ -83,6 +83,7 @@ def _session() -> Generator[None, None, None]:
 
     joined = "RAY_ADDRESS" in os.environ
     ray.init(
+        address=None if joined else "local",
         include_dashboard=None if joined else False,
         object_store_memory=None if joined else _STORE_BYTES,
         log_to_driver=False,

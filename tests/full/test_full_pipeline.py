@@ -2,6 +2,7 @@
 
 import os
 import random
+import socket
 import subprocess
 import sys
 import threading
@@ -99,7 +100,7 @@ class Killer(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        await_moment(self._out, self._moment)
+        await_moment(self._out, self._moment, threading.main_thread().is_alive)
         if victims := self._victims():
             random.choice(victims).kill()
             self._hit = True
@@ -133,7 +134,7 @@ def compare(
 def kill_driver(out: Path, engine: str, moment: float) -> bool:
     """Begin a run and kill its driver at a moment; whether it was still running."""
     process = driver(out, engine)
-    await_moment(out, moment)
+    await_moment(out, moment, lambda: process.poll() is None)
     running = process.poll() is None
     process.kill()
     process.wait()
@@ -152,10 +153,12 @@ def silent(command: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=environment, cwd=ROOT, stdout=nowhere, stderr=nowhere)
 
 
-def await_moment(out: Path, moment: float) -> None:
+def await_moment(out: Path, moment: float, goes_on: Callable[[], bool]) -> None:
     """Wait until that share of a run is done, 0..1: whole shards, then a part of the next."""
     shards, part = divmod(moment * SHARDS, 1)
-    while not (out / "plan.json").exists() or len(list(out.glob("shard-*.tar"))) < shards:
+    while goes_on() and not (
+        (out / "plan.json").exists() and len(list(out.glob("shard-*.tar"))) >= shards
+    ):
         time.sleep(0.005)
     time.sleep(part * SHARD_SECONDS)
 
@@ -178,7 +181,7 @@ def cluster() -> Iterator[psutil.Process]:
     """Ray on this machine, begun apart from any run; `RAY_ADDRESS` names it."""
     command = [
         str(Path(sys.executable).parent / "ray"),
-        *("start", "--head", "--block", "--port=16379", "--num-cpus=2"),
+        *("start", "--head", "--block", "--port=6399", "--num-cpus=2"),
         *("--object-store-memory=200000000", "--include-dashboard=false"),
         "--disable-usage-stats",
     ]
@@ -186,7 +189,11 @@ def cluster() -> Iterator[psutil.Process]:
         silent(command) as head,
         pytest.MonkeyPatch.context() as patch,
     ):
-        patch.setenv("RAY_ADDRESS", "127.0.0.1:16379")
+        patch.setenv("RAY_ADDRESS", "127.0.0.1:6399")
+        with socket.socket() as probe:
+            while probe.connect_ex(("127.0.0.1", 6399)):
+                assert head.poll() is None
+                time.sleep(0.1)
         yield psutil.Process(head.pid)
         for process in [*psutil.Process(head.pid).children(recursive=True), head]:
             process.kill()
