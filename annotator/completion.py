@@ -2,7 +2,7 @@
 
 import warnings
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ _NEIGHBOURS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32) / 4
 _MULTIPLE = 8
 
 
+@runtime_checkable
 class Completion(Protocol):
     """Draws the `hidden` pixels of a picture; the others stay as they are, bit for bit.
 

@@ -1,12 +1,13 @@
 """`Maker`: turns one entry of a list of photographs into a sample, or refuses it and says why."""
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
+from annotator.record import Record, Refusal
 from ldm.storage import Sample
 
 
@@ -20,28 +21,14 @@ class Accident(StrEnum):
 
 @runtime_checkable
 class Entry(Protocol):
-    """A photograph on a list, not yet opened: picklable; `key` is unique in the list."""
+    """A photograph on a list, not yet opened: picklable; `key` is unique in the list, `name` is
+    what people call it."""
 
     @property
     def key(self) -> str: ...
 
-
-@dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """Why a photograph gives no sample: a name to count by, and what was found, in one line."""
-
-    name: str
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """What became of one entry. It was kept if nothing was said against it; `figures` are what was
-    measured on the way, either way."""
-
-    key: str
-    refusals: tuple[Refusal, ...]
-    figures: Mapping[str, float]
+    @property
+    def name(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +62,14 @@ def attempt(maker: Maker[EntryT], entry: EntryT) -> Made:
     try:
         return maker(entry)
     except Exception as error:
-        return refused(entry.key, Accident.FAILED, _place(error))
+        return refused(entry, Accident.FAILED, _place(error))
 
 
-def refused(key: str, accident: Accident, text: str) -> Made:
+def refused(entry: Entry, accident: Accident, text: str) -> Made:
     """No sample, and one reason."""
     refusal = Refusal(name=accident.value, text=text)
-    return Made(sample=None, record=Record(key=key, refusals=(refusal,), figures={}))
+    record = Record(key=entry.key, source=entry.name, refusals=(refusal,), figures={})
+    return Made(sample=None, record=record)
 
 
 def _place(error: Exception) -> str:

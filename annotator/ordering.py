@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import combinations, permutations
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -26,6 +26,7 @@ _WEIGHTS = {
 the default data; `python -m paper.ordering_weights` makes them."""
 
 
+@runtime_checkable
 class Ordering(Protocol):
     """Orders disjoint, non-empty regions: their indexes from far to near."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -22,6 +22,7 @@ class Segment:
     stability: float
 
 
+@runtime_checkable
 class Segmenter(Protocol):
     """Finds segments: those that are marked, or all that it can see where nothing is marked."""
 

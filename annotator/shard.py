@@ -1,15 +1,15 @@
 """One shard of samples: the unit of work, made whole or not at all, with the records beside it.
 
-`shard-000012.tar` holds the samples that were kept, `shard-000012.json` the records of all entries.
+`shard-000012.tar` holds the samples that were kept, `shard-000012.jsonl` the records of all
+entries.
 The records are written first, so that a tar that exists is a shard that is done.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Generic
@@ -24,11 +24,10 @@ from annotator.maker import (
     Factory,
     Made,
     Maker,
-    Record,
-    Refusal,
     attempt,
     refused,
 )
+from annotator.record import Record
 from annotator.worker import Worker, WorkerDiedError, WorkError
 from ldm.storage import Sample, write_shard
 
@@ -110,7 +109,7 @@ class ShardMaker(Generic[EntryT]):
             if made.sample is not None:
                 yield made.sample
         # The tar gets its name when this ends: its records stand by then.
-        replace_text(path.with_suffix(".json"), _records_text(records))
+        replace_text(path.with_suffix(".jsonl"), _records_text(records))
 
     @cached_property
     def _maker(self) -> Maker[EntryT]:
@@ -129,15 +128,8 @@ def shard_paths(out: Path) -> list[Path]:
 
 def read_records(shard: Path) -> list[Record]:
     """The records of all entries of a shard, in their order."""
-    rows = json.loads(shard.with_suffix(".json").read_text(encoding="utf-8"))
-    return [
-        Record(
-            key=row["key"],
-            refusals=tuple(Refusal(**refusal) for refusal in row["refusals"]),
-            figures=row["figures"],
-        )
-        for row in rows
-    ]
+    lines = shard.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines()
+    return [Record.from_json(line) for line in lines]
 
 
 def tally(records: Iterable[Record]) -> Tally:
@@ -173,7 +165,7 @@ def alone(build: Callable[[], Callable[[EntryT], Made]], entry: EntryT) -> Made:
                 return made
             except WorkerDiedError as death:
                 how = str(death)
-    return refused(entry.key, Accident.CRASHED, f"its process died: {how}")
+    return refused(entry, Accident.CRASHED, f"its process died: {how}")
 
 
 def _single(factory: Factory[EntryT], threads: int) -> Callable[[EntryT], Made]:
@@ -192,5 +184,4 @@ def _built(factory: Factory[EntryT], threads: int) -> Maker[EntryT]:
 
 
 def _records_text(records: Sequence[Record]) -> str:
-    rows = [asdict(record) for record in records]
-    return json.dumps(rows, ensure_ascii=False, indent=1, sort_keys=True, default=float) + "\n"
+    return "".join(record.to_json() + "\n" for record in records)

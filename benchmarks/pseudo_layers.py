@@ -3,28 +3,26 @@ one and two actors.
 
     python -m benchmarks.pseudo_layers
 
-Whole runs, with the start of their processes; engines take turns. Until the maker of pseudo-layers
-is given, one stands in that blurs for a fixed number of rounds: it shows what the engines cost.
+Whole runs of the default parts on real photographs (`paper.photographs`), with the start of their
+processes; engines take turns.
 """
 
 import argparse
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
 
-import cv2
-import numpy as np
-
 from annotator.cluster import Cluster
+from annotator.config import DecomposerConfig
 from annotator.local import Local
-from annotator.maker import EntryT, Factory, Made, Record
 from annotator.pipeline import Engine, run
+from annotator.sources.entry import Entry
 from benchmarks.timing import RESULTS, alternating, ratio
-from ldm.storage import Provenance, Sample, StoredLayer
+from paper.photographs import photographs
 from paper.result import Figure, write_result
+from tutorial_data import Factory
 
 ENGINES: dict[str, Engine] = {
     "local_1": Local(workers=1),
@@ -34,41 +32,8 @@ ENGINES: dict[str, Engine] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Key:
-    """An entry that is nothing but its key."""
-
-    key: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Blurring:
-    """Stands in for a maker: as many blurs of a picture of noise, about 3 ms each."""
-
-    blurs: int
-
-    def __call__(self, entry: Key) -> Made:
-        rgba = np.random.default_rng(int(entry.key)).integers(0, 256, (256, 256, 4), np.uint8)
-        for _ in range(self.blurs):
-            rgba = cv2.GaussianBlur(rgba, (31, 31), 5)
-        provenance = Provenance(source=entry.key, licence="CC0", author="chance", note="")
-        layer = StoredLayer(rgba=rgba, prompt="noise", provenance=provenance)
-        sample = Sample(key=entry.key, layers=(layer,), tags=())
-        return Made(sample=sample, record=Record(key=entry.key, refusals=(), figures={}))
-
-
-@dataclass(frozen=True, kw_only=True)
-class BlurringFactory:
-    """Builds the stand-in."""
-
-    blurs: int
-
-    def __call__(self) -> Callable[[Key], Made]:
-        return Blurring(blurs=self.blurs)
-
-
 def throughput(
-    entries: Sequence[EntryT], factory: Factory[EntryT], *, shard_size: int, rounds: int
+    entries: Sequence[Entry], factory: Factory, *, shard_size: int, rounds: int
 ) -> dict[str, Figure]:
     """Photographs a minute by each engine, and what the second worker and Ray bring."""
 
@@ -92,20 +57,20 @@ def throughput(
 def main() -> None:
     """Measure the engines, write one result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--photographs", type=int, default=96)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--blurs", type=int, default=150, help="work of the stand-in")
+    parser.add_argument("--photographs", type=int, default=24)
+    parser.add_argument("--long-side", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=2)
     arguments = parser.parse_args()
     figures = throughput(
-        [Key(key=str(number)) for number in range(arguments.photographs)],
-        BlurringFactory(blurs=arguments.blurs),
-        shard_size=8,
+        photographs(Path("data/packages"))[: arguments.photographs],
+        Factory(config=DecomposerConfig(long_side=arguments.long_side)),
+        shard_size=4,
         rounds=arguments.rounds,
     )
     write_result(
         RESULTS / "pseudo_layers.json",
         command=f"python -m benchmarks.pseudo_layers --photographs {arguments.photographs}"
-        f" --rounds {arguments.rounds} --blurs {arguments.blurs}",
+        f" --long-side {arguments.long_side} --rounds {arguments.rounds}",
         seed=0,
         scenes=arguments.photographs,
         figures=figures,

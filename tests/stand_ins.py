@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from annotator.maker import Made, Record, Refusal
+from annotator.maker import Made
+from annotator.record import Record, Refusal
 from ldm.storage import Provenance, Sample, StoredLayer
 
 
@@ -18,6 +19,11 @@ class Deed:
 
     key: str
     befalls: str = ""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"{self.key}.jpg"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +41,18 @@ class Drawing:
                 os.kill(os.getpid(), signal.SIGKILL)
             case "refusal":
                 refusals = (Refusal(name="blurred", text="sharpness 3, at least 10"),)
-                record = Record(key=deed.key, refusals=refusals, figures={"sharpness": 3.0})
+                record = Record(
+                    key=deed.key, source=deed.name, refusals=refusals, figures={"sharpness": 3.0}
+                )
                 return Made(sample=None, record=record)
         seed = int.from_bytes(deed.key.encode())
         rgba = np.random.default_rng(seed).integers(0, 256, (2, 16, 16, 4), np.uint8)
         provenance = Provenance(source=deed.key, licence="CC0", author="chance", note="")
         layers = tuple(StoredLayer(rgba=r, prompt="noise", provenance=provenance) for r in rgba)
         sample = Sample(key=deed.key, layers=layers, tags=())
-        return Made(sample=sample, record=Record(key=deed.key, refusals=(), figures={}))
+        return Made(
+            sample=sample, record=Record(key=deed.key, source=deed.name, refusals=(), figures={})
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,7 +69,7 @@ def test_the_number_of_workers_leaves_no_trace(undisturbed: Path, tmp_path: Path
 def test_a_run_goes_on_where_it_was_stopped(undisturbed: Path, tmp_path: Path) -> None:
     """Shards that are there stay untouched, the others are made, leftovers of ours go."""
     made(tmp_path)
-    for name in ("shard-000001.tar", "shard-000003.tar", "shard-000003.json"):
+    for name in ("shard-000001.tar", "shard-000003.tar", "shard-000003.jsonl"):
         (tmp_path / name).unlink()
     leftover, foreign = tmp_path / ".shard-000003.tar.17.tmp", tmp_path / "notes.tmp"
     leftover.touch()
