@@ -81,14 +81,19 @@ def _session() -> Generator[None, None, None]:
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
     import ray.data
 
-    joined = "RAY_ADDRESS" in os.environ
-    ray.init(
-        address=None if joined else "local",
-        include_dashboard=None if joined else False,
-        object_store_memory=None if joined else _STORE_BYTES,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    address = os.environ.get("RAY_ADDRESS")
+    try:
+        ray.init(
+            address=address or "local",
+            include_dashboard=None if address else False,
+            object_store_memory=None if address else _STORE_BYTES,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except ConnectionError:
+        raise WorkError(
+            f"RAY_ADDRESS={address}: no cluster answers (one with tokens wants RAY_AUTH_MODE=token)"
+        ) from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
     try:

@@ -2,6 +2,7 @@
 
 import os
 import random
+import secrets
 import socket
 import subprocess
 import sys
@@ -185,11 +186,12 @@ def cluster() -> Iterator[psutil.Process]:
         *("--object-store-memory=200000000", "--include-dashboard=false"),
         "--disable-usage-stats",
     ]
-    with (
-        silent(command) as head,
-        pytest.MonkeyPatch.context() as patch,
-    ):
+    with pytest.MonkeyPatch.context() as patch:
+        # A token of our own: whether Ray wants one else depends on what is in the home folder.
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
         patch.setenv("RAY_ADDRESS", "127.0.0.1:6399")
+        head = silent(command)
         with socket.socket() as probe:
             while probe.connect_ex(("127.0.0.1", 6399)):
                 assert head.poll() is None
@@ -197,3 +199,4 @@ def cluster() -> Iterator[psutil.Process]:
         yield psutil.Process(head.pid)
         for process in [*psutil.Process(head.pid).children(recursive=True), head]:
             process.kill()
+        head.wait()
