@@ -1,17 +1,22 @@
 """The parts that take photographs apart, as settings name them: doors share this."""
 
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
+from annotator.acceptance import Limits as AcceptanceLimits
 from annotator.classical import ClassicalSegmenter
 from annotator.completion import CheckpointError, Completion, LamaCompletion, OpenCvCompletion
 from annotator.config import CompletionKind, DecomposerConfig, OrderingKind, SegmenterKind
 from annotator.depth import DepthFolderError, DepthOrdering
+from annotator.opening import Limits as OpeningLimits
 from annotator.ordering import CueOrdering, Ordering
 from annotator.plan import PlanError
 from annotator.pseudo_layers import Decomposer
 from annotator.refusal import PhotographError
 from annotator.regions import RegionLimits
 from annotator.sam import SamSegmenter, SamSettings, SegmenterError, load_sam
+from annotator.sample_maker import SampleMaker
 from annotator.segmenter import Segmenter
 from annotator.sources.entry import SourceError
 from annotator.worker import WorkError
@@ -39,6 +44,25 @@ MISTAKES = (
     OSError,
 )
 """What a person's mistakes become; the text of each is one line."""
+_LIBRARIES = ("torch", "opencv-python", "scikit-image", "pymatting", "segment-anything")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factory:
+    """Builds what makes samples, in each worker anew."""
+
+    config: DecomposerConfig
+
+    def __call__(self) -> SampleMaker:
+        config = self.config
+        parts = f"{config.segmenter.value}, {config.ordering.value}, {config.completion.value}"
+        versions = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
+        return SampleMaker(
+            decomposer=decomposer(config),
+            opening=OpeningLimits(long_side=config.long_side),
+            acceptance=AcceptanceLimits(objects=config.num_regions),
+            history=f"taken apart by {parts}; {versions}",
+        )
 
 
 def decomposer(config: DecomposerConfig) -> Decomposer:

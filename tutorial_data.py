@@ -10,24 +10,21 @@ what was kept and what was refused.
 """
 
 import hashlib
+import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
-from annotator.acceptance import Limits as AcceptanceLimits
 from annotator.cluster import Cluster
-from annotator.config import DataConfig, DecomposerConfig, EngineKind
+from annotator.config import DataConfig, EngineKind
 from annotator.exhibition import exhibits
 from annotator.local import Local
-from annotator.opening import Limits as OpeningLimits
+from annotator.opening import Limits
 from annotator.pipeline import Engine, run
 from annotator.report import write_report
-from annotator.sample_maker import SampleMaker
 from annotator.shard import read_records, shard_paths
 from annotator.sources.named import named_entries
-from decomposing import MISTAKES, decomposer
+from decomposing import MISTAKES, Factory
 from ldm.settings import ConfigError, filled, one_line, read_yaml, words_of, yaml_of
 
 # Settings
@@ -39,24 +36,6 @@ settings = DataConfig(
     shard_size=32,
     validation=0.1,
 )
-LIBRARIES = ("torch", "opencv-python", "scikit-image", "pymatting", "segment-anything")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Factory:
-    """Builds what makes samples, in each worker anew."""
-
-    config: DecomposerConfig
-
-    def __call__(self) -> SampleMaker:
-        versions = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-        return SampleMaker(
-            decomposer=decomposer(self.config),
-            opening=OpeningLimits(long_side=self.config.long_side),
-            acceptance=AcceptanceLimits(objects=self.config.num_regions),
-            history=f"{self.config.segmenter.value} segments, {self.config.ordering.value} order, "
-            f"{self.config.completion.value} completion; {versions}",
-        )
 
 
 def main() -> None:
@@ -71,9 +50,11 @@ def main() -> None:
 
     # Photographs
     entries = named_entries([Path(name) for name in config.photographs])
-    unseen = [entry for entry in entries if share_of(entry.key) < config.validation]
-    seen = [entry for entry in entries if share_of(entry.key) >= config.validation]
-    splits = {"train": seen, "validation": unseen}
+    aside = kept_aside([entry.key for entry in entries], config.validation)
+    splits = {
+        "train": [entry for entry in entries if entry.key not in aside],
+        "validation": [entry for entry in entries if entry.key in aside],
+    }
 
     # Shards
     for split, chosen in splits.items():
@@ -90,7 +71,7 @@ def main() -> None:
     # Report
     shards = [path for split in splits for path in shard_paths(out / split)]
     records = [record for path in shards for record in read_records(path)]
-    opening = OpeningLimits(long_side=config.decomposer.long_side)
+    opening = Limits(long_side=config.decomposer.long_side)
     shown = exhibits(shards, entries, opening, most=24)
     title = f"Pseudo-layers of {', '.join(config.photographs)}"
     write_report(out / "report.html", title, records, shown)
@@ -115,9 +96,10 @@ def read_settings(arguments: Sequence[str]) -> DataConfig:
     return config
 
 
-def share_of(key: str) -> float:
-    """Where a photograph falls in 0..1, for ever the same."""
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+def kept_aside(keys: Sequence[str], share: float) -> set[str]:
+    """A share of the keys, rounded up; which ones depends on nothing but the keys."""
+    ranked = sorted(keys, key=lambda key: hashlib.sha256(key.encode()).digest())
+    return set(ranked[: math.ceil(share * len(keys))])
 
 
 if __name__ == "__main__":

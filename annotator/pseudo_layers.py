@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 
-from annotator.completion import Completion
+from annotator.completion import Completion, OpenCvCompletion
 from annotator.matting import Matte, matte
 from annotator.ordering import Ordering
 from annotator.photograph import Photograph
@@ -21,6 +21,10 @@ _LEAST_ALPHA = 0.02
 # Completion keeps this far from what it must not see, in shares of the picture's longer side.
 _CLEARANCE = 1 / 170
 _PROJECTIONS = 8
+# From this alpha on, of 255, what lies behind is free.
+_SOLID = 250
+# Difference of colours (Euclidean, sRGB in 0..1) that is seen at a rim.
+_SEEN = 0.08
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,26 +75,51 @@ class Decomposer:
         rest, hidden = photograph.pixels, np.zeros(photograph.pixels.shape[:2], bool)
         layers: list[PseudoLayer] = []
         for index in reversed(range(len(found))):
-            mask = _continued([region.mask for region in found[: index + 1]], hidden)
-            cut = matte(rest, mask)
-            label = found[index].label
-            rgba, rest = self._parted(rest, cut, photograph.caption)
-            hidden |= cut.alpha > 0.5
-            layers.append(PseudoLayer(rgba=rgba, label=label))
+            region = found[index]
+            under = _continued(region.mask & ~hidden, hidden)
+            rest = _spanned(rest, under, region.mask & ~hidden)
+            cut = matte(rest, under | (region.mask & ~hidden))
+            rgba, rest = self._parted(rest, cut, hidden, photograph.caption)
+            hidden = hidden | (rgba[..., 3] >= _SOLID)
+            layers.append(PseudoLayer(rgba=rgba, label=region.label))
         opaque = np.full((*rest.shape[:2], 1), 255, np.uint8)
         back = PseudoLayer(rgba=np.concatenate([rest, opaque], axis=2), label=photograph.caption)
         return Decomposition(photograph=photograph, layers=(back, *reversed(layers)))
 
     def _parted(
-        self, pixels: UInt8[np.ndarray, "h w 3"], cut: Matte, prompt: str
+        self,
+        pixels: UInt8[np.ndarray, "h w 3"],
+        cut: Matte,
+        hidden: Bool[np.ndarray, "h w"],
+        prompt: str,
     ) -> tuple[UInt8[np.ndarray, "h w 4"], UInt8[np.ndarray, "h w 3"]]:
-        """A layer, and the picture without it; together they are the picture."""
-        alpha = np.where(cut.alpha < _LEAST_ALPHA, 0, cut.alpha)
-        alpha = np.rint(alpha * 255).astype(np.float32) / 255
-        known = self.completion(pixels, _widened(alpha > 0), prompt).astype(np.float32) / 255
-        colour, behind = exact(pixels.astype(np.float32) / 255, alpha, cut.foreground, known)
+        """A layer, and the picture without it; together they are the picture where it is seen."""
+        picture = pixels.astype(np.float32) / 255
+        around = _widened(cut.alpha >= _LEAST_ALPHA)
+        known = self.completion(pixels, around | hidden, prompt).astype(np.float32) / 255
+        alpha = np.where(around, explained(picture, cut, known), 0)
+        alpha = np.rint(np.where(alpha < _LEAST_ALPHA, 0, alpha) * 255).astype(np.float32) / 255
+        colour, behind = exact(picture, alpha, cut.foreground, known)
         layer = np.concatenate([colour, alpha[..., None]], axis=2)
-        return _quantised(layer), _quantised(behind)
+        return _quantised(layer), _quantised(np.where(hidden[..., None], known, behind))
+
+
+def explained(
+    picture: Float[np.ndarray, "h w 3"], cut: Matte, behind: Float[np.ndarray, "h w 3"]
+) -> Float32[np.ndarray, "h w"]:
+    """Alpha with what was left over at its rim: what neither is like the completed back nor far
+    from a mixture of it and the object is the object's.
+
+    `a = (I - B) . (F - B) / |F - B|^2`, where `|I - a F - (1 - a) B|` is small beside what `I`
+    differs from `B`; nowhere less than it was.
+    """
+    difference, span = picture - behind, cut.foreground - behind
+    length = (span**2).sum(axis=2)
+    share = ((difference * span).sum(axis=2) / np.maximum(length, 1e-4)).clip(0, 1)
+    missed = np.linalg.norm(difference - share[..., None] * span, axis=2)
+    seen = np.linalg.norm(difference, axis=2)
+    is_mixture = (seen > _SEEN) & (missed < 0.4 * seen)
+    return np.maximum(cut.alpha, cv2.medianBlur(np.where(is_mixture, share, 0), 3))
 
 
 def exact(
@@ -115,14 +144,24 @@ def exact(
 
 
 def _continued(
-    masks: Sequence[Bool[np.ndarray, "h w"]], hidden: Bool[np.ndarray, "h w"]
+    seen: Bool[np.ndarray, "h w"], hidden: Bool[np.ndarray, "h w"]
 ) -> Bool[np.ndarray, "h w"]:
-    """The last mask, with those hidden pixels to which it is nearer than all else that is seen."""
-    seen = masks[-1] & ~hidden
+    """Those hidden pixels to which a region is nearer than all else that is seen."""
     if not hidden.any() or not seen.any():
-        return seen
-    others = ~masks[-1] & ~hidden
-    return seen | (hidden & (_distance(seen) < _distance(others)))
+        return np.zeros_like(seen)
+    return hidden & (_distance(seen) < _distance(~seen & ~hidden))
+
+
+def _spanned(
+    pixels: UInt8[np.ndarray, "h w 3"],
+    under: Bool[np.ndarray, "h w"],
+    seen: Bool[np.ndarray, "h w"],
+) -> UInt8[np.ndarray, "h w 3"]:
+    """A picture in which a region has its own colours also where it is hidden, whatever stands
+    beside it."""
+    if not under.any():
+        return pixels
+    return np.where(under[..., None], OpenCvCompletion()(pixels, ~seen, ""), pixels)
 
 
 def _distance(mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:

@@ -20,9 +20,9 @@ from annotator.local import Local
 from annotator.pipeline import Engine, run
 from annotator.sources.entry import Entry
 from benchmarks.timing import RESULTS, alternating, ratio
+from decomposing import Factory
 from paper.photographs import photographs
 from paper.result import Figure, write_result
-from tutorial_data import Factory
 
 ENGINES: dict[str, Engine] = {
     "local_1": Local(workers=1),
