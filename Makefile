@@ -3,10 +3,10 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo studio data train-tiny check test test-full bench eval clean
+.PHONY: help setup demo studio data train-tiny check test test-full bench eval eval-pseudo-layers clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
 $(READY): pyproject.toml
 	@echo "setting up .venv (a few minutes, some 6 GB)"
@@ -49,10 +49,15 @@ bench: $(READY) ## measure speed and memory at Stable Diffusion's size -> benchm
 	$(BIN)/python -m benchmarks.layers
 	$(BIN)/python -m benchmarks.training_memory
 	$(BIN)/python -m benchmarks.loading
+	$(BIN)/python -m benchmarks.engines
 	$(BIN)/python -m paper.tables
 
 eval: $(READY) ## measure the shipped weights on 64 briefs -> paper/results, README
 	$(BIN)/python -m paper.generation
+	$(BIN)/python -m paper.tables
+
+eval-pseudo-layers: $(READY) ## measure how photographs are taken apart (needs make data) -> paper/results, README
+	$(BIN)/python -m paper.pseudo_layers
 	$(BIN)/python -m paper.tables
 
 clean: ## remove the environment and what was written

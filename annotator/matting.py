@@ -17,7 +17,7 @@ _SHARP = 1.0
 # Where the colours on both sides differ this much (1 is black to red), soft alpha is believed;
 # where they are more alike, alpha outside 0.3..0.7 is doubt rather than softness.
 _DISTINCT = 0.6
-_SHARINGS = 4
+_SHARINGS = 8
 _MARGIN = 8
 
 
@@ -60,6 +60,27 @@ def matte(
         foreground=foreground.astype(np.float32),
         behind=behind.astype(np.float32),
     )
+
+
+def exact(
+    picture: Float[np.ndarray, "h w 3"],
+    alpha: Float[np.ndarray, "h w"],
+    foreground: Float[np.ndarray, "h w 3"],
+    behind: Float[np.ndarray, "h w 3"],
+) -> tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w 3"]]:
+    """The nearest colours (least squares) whose composite is the picture.
+
+    With `r = I - a F - (1 - a) B`, to `F` comes `a r / (a^2 + (1 - a)^2)`, to `B` the same with
+    `1 - a` above; again for what is left where a colour would leave 0..1.
+    """
+    share = alpha[..., None]
+    through = 1 - share
+    weight = share**2 + through**2
+    for _ in range(_SHARINGS):
+        left = (picture - share * foreground - through * behind) / weight
+        foreground = (foreground + share * left).clip(0, 1)
+        behind = (behind + through * left).clip(0, 1)
+    return foreground, behind
 
 
 def _two_passes(
@@ -126,18 +147,8 @@ def _closed_form(
 def _colours(
     image: Float[np.ndarray, "h w 3"], alpha: Float[np.ndarray, "h w"]
 ) -> tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w 3"]]:
-    """Colours in front and behind that give the image back.
-
-    What the estimate misses of the image goes to both, in proportion to their share in it; again,
-    for what lies outside 0..1 then goes to the other.
-    """
+    """Colours in front and behind that give the image back."""
     wide = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
     estimated = estimate_foreground_ml(wide, np.pad(alpha, 1, mode="edge"), return_background=True)
     front, behind = (np.asarray(colour, np.float64)[1:-1, 1:-1] for colour in estimated)
-    share = alpha[..., None]
-    for _ in range(_SHARINGS):
-        missed = image - share * front - (1 - share) * behind
-        missed /= share**2 + (1 - share) ** 2
-        front = (front + share * missed).clip(0, 1)
-        behind = (behind + (1 - share) * missed).clip(0, 1)
-    return front, behind
+    return exact(image, alpha, front, behind)

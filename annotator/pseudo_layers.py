@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, UInt8
 
 from annotator.completion import Completion, OpenCvCompletion
-from annotator.matting import Matte, matte
+from annotator.matting import Matte, exact, matte
 from annotator.ordering import Ordering
 from annotator.photograph import Photograph
 from annotator.regions import Region, RegionLimits, regions
@@ -20,7 +20,6 @@ from ldm.values import Layers
 _LEAST_ALPHA = 0.02
 # Completion keeps this far from what it must not see, in shares of the picture's longer side.
 _CLEARANCE = 1 / 170
-_PROJECTIONS = 8
 # From this alpha on, of 255, what lies behind is free.
 _SOLID = 250
 # Difference of colours (Euclidean, sRGB in 0..1) that is seen at a rim.
@@ -120,27 +119,6 @@ def explained(
     seen = np.linalg.norm(difference, axis=2)
     is_mixture = (seen > _SEEN) & (missed < 0.4 * seen)
     return np.maximum(cut.alpha, cv2.medianBlur(np.where(is_mixture, share, 0), 3))
-
-
-def exact(
-    picture: Float[np.ndarray, "h w 3"],
-    alpha: Float[np.ndarray, "h w"],
-    foreground: Float[np.ndarray, "h w 3"],
-    behind: Float[np.ndarray, "h w 3"],
-) -> tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w 3"]]:
-    """The nearest colours (least squares) whose composite is the picture.
-
-    With `r = I - a F - (1 - a) B`, to `F` comes `a r / (a^2 + (1 - a)^2)`, to `B` the same with
-    `1 - a` above; again for what is left where a colour would leave 0..1.
-    """
-    share = alpha[..., None]
-    through = 1 - share
-    weight = share**2 + through**2
-    for _ in range(_PROJECTIONS):
-        left = (picture - share * foreground - through * behind) / weight
-        foreground = (foreground + share * left).clip(0, 1)
-        behind = (behind + through * left).clip(0, 1)
-    return foreground, behind
 
 
 def _continued(

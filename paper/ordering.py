@@ -32,9 +32,9 @@ def by_height(
 
 
 ORDERINGS: Mapping[str, Ordering] = {
-    "ours": CueOrdering(),
-    "area_only": by_area,
-    "height_only": by_height,
+    "": CueOrdering(),
+    "area_only.": by_area,
+    "height_only.": by_height,
 }
 
 
@@ -89,14 +89,14 @@ def order_figures(*, scenes: int = 200, seed: int = 3) -> dict[str, Figure]:
         stood = [tally(ordering, scene) for scene in standing]
         lay = [tally(ordering, scene) for scene in free]
         figures |= {
-            f"{name}.order_accuracy": share(
+            f"{name}order_accuracy": share(
                 [each.right for each in stood] + [each.touching_right for each in lay],
                 [each.pairs for each in stood] + [each.touching for each in lay],
             ),
-            f"{name}.order_accuracy_standing": _all(stood),
-            f"{name}.order_accuracy_standing_touching": _touching(stood),
-            f"{name}.order_accuracy_free": _all(lay),
-            f"{name}.order_accuracy_free_touching": _touching(lay),
+            f"{name}order_accuracy_standing": _all(stood),
+            f"{name}order_accuracy_standing_touching": _touching(stood),
+            f"{name}order_accuracy_free": _all(lay),
+            f"{name}order_accuracy_free_touching": _touching(lay),
         }
     return figures
 

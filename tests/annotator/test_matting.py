@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from jaxtyping import Bool, Float32
 
-from annotator.matting import matte
+from annotator.matting import exact, matte
 
 SIDE, RADIUS = 96, 28.0
 RED, BLUE = np.array([0.9, 0.2, 0.1]), np.array([0.1, 0.3, 0.8])
@@ -108,3 +108,18 @@ def test_a_flat_picture_keeps_its_mask() -> None:
     found = matte(np.full((SIDE, SIDE, 3), 90, np.uint8), mask)
     assert np.array_equal(found.alpha[sure], mask[sure])
     assert ((found.alpha > 0.5) == mask).mean() > 0.99
+
+
+def test_exact_colours_compose_to_the_picture_and_stay_when_they_do() -> None:
+    random = np.random.default_rng(0)
+    alpha = random.random((20, 30), np.float32)
+    front, back, picture = (random.uniform(0.3, 0.7, (20, 30, 3)).astype("f4") for _ in range(3))
+    share = alpha[..., None]
+    colour, behind = exact(picture, alpha, front, back)
+    inside = (colour > 0) & (colour < 1) & (behind > 0) & (behind < 1)
+    assert inside.mean() > 0.9
+    error = np.abs(share * colour + (1 - share) * behind - picture)
+    assert error[inside].max() < 1e-5
+    same, under = exact(share * front + (1 - share) * back, alpha, front, back)
+    np.testing.assert_allclose(same, front, atol=1e-5)
+    np.testing.assert_allclose(under, back, atol=1e-5)

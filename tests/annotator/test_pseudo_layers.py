@@ -12,7 +12,7 @@ from annotator.completion import OpenCvCompletion
 from annotator.matting import Matte
 from annotator.ordering import CueOrdering
 from annotator.photograph import Mark, Photograph
-from annotator.pseudo_layers import Decomposer, exact, explained
+from annotator.pseudo_layers import Decomposer, explained
 from annotator.regions import Region, RegionLimits
 from annotator.segmenter import Segment
 from ldm.storage import Provenance
@@ -116,21 +116,6 @@ def test_nothing_found_is_one_opaque_layer() -> None:
     (back,) = DECOMPOSER(photograph(pixels)).layers
     assert np.array_equal(back.rgba[..., :3], pixels)
     assert (back.rgba[..., 3] == 255).all()
-
-
-def test_exact_colours_compose_to_the_picture_and_stay_when_they_do() -> None:
-    random = np.random.default_rng(0)
-    alpha = random.random((20, 30), np.float32)
-    front, back, picture = (random.uniform(0.3, 0.7, (20, 30, 3)).astype("f4") for _ in range(3))
-    share = alpha[..., None]
-    colour, behind = exact(picture, alpha, front, back)
-    inside = (colour > 0) & (colour < 1) & (behind > 0) & (behind < 1)
-    assert inside.mean() > 0.9
-    error = np.abs(share * colour + (1 - share) * behind - picture)
-    assert error[inside].max() < 1e-5
-    same, under = exact(share * front + (1 - share) * back, alpha, front, back)
-    np.testing.assert_allclose(same, front, atol=1e-5)
-    np.testing.assert_allclose(under, back, atol=1e-5)
 
 
 def test_a_stack_has_the_layers_in_their_order() -> None:

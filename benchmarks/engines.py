@@ -1,7 +1,7 @@
 """Photographs a minute through the pipeline: on one machine with one and two workers, over Ray with
 one and two actors.
 
-    python -m benchmarks.pseudo_layers
+    python -m benchmarks.engines
 
 Whole runs of the default parts on real photographs (`paper.photographs`), with the start of their
 processes; engines take turns.
@@ -68,8 +68,8 @@ def main() -> None:
         rounds=arguments.rounds,
     )
     write_result(
-        RESULTS / "pseudo_layers.json",
-        command=f"python -m benchmarks.pseudo_layers --photographs {arguments.photographs}"
+        RESULTS / "engines.json",
+        command=f"python -m benchmarks.engines --photographs {arguments.photographs}"
         f" --long-side {arguments.long_side} --rounds {arguments.rounds}",
         seed=0,
         scenes=arguments.photographs,
