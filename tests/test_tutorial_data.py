@@ -1,5 +1,6 @@
 """The door from photographs to shards: what is kept, what is refused, resumed, learned from."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -115,6 +116,32 @@ def test_the_shards_are_learned_from(made: Path, tiny_config: ModelConfig, tmp_p
     )
     (written,) = fit(prepare_layers(tiny_config, given), given)
     assert written.is_file()
+
+
+def test_categories_and_captions_of_coco_are_prompts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, annotations = tmp_path / "coco" / "some", tmp_path / "coco" / "annotations"
+    images.mkdir(parents=True)
+    annotations.mkdir()
+    Image.open(FIXTURES / "duck.jpg").resize((200, 150)).save(images / "7.jpg")
+    picture = {"id": 7, "file_name": "7.jpg", "width": 200, "height": 150}
+    outline = [[50, 40, 150, 40, 150, 110, 50, 110]]
+    mark = {"id": 1, "image_id": 7, "category_id": 3, "segmentation": outline, "iscrowd": 0}
+    instances = {
+        "images": [picture],
+        "annotations": [mark | {"bbox": [50, 40, 100, 70]}],
+        "categories": [{"id": 3, "name": "duck"}],
+    }
+    captions = {"images": [picture], "annotations": [{"image_id": 7, "caption": "a pond"}]}
+    (annotations / "instances_some.json").write_text(json.dumps(instances))
+    (annotations / "captions_some.json").write_text(json.dumps(captions))
+    run(tmp_path / "coco", tmp_path / "out", monkeypatch, "validation=0")
+    (sample,) = samples(tmp_path / "out").values()
+    assert [layer.prompt for layer in sample.layers] == ["a pond", "duck"]
+    covered = sample.layers[1].rgba[..., 3] > 127
+    centre = np.argwhere(covered).mean(axis=0) / covered.shape
+    assert np.abs(centre - 0.5).max() < 0.1
 
 
 @pytest.mark.parametrize(
