@@ -115,7 +115,8 @@ def _counts(records: Sequence[Record]) -> str:
 
 def _reasons(records: Sequence[Record]) -> str:
     """Each reason with its count, the commonest first; a photograph may have several."""
-    reasons = Counter(refusal.text for record in records for refusal in record.refusals)
+    names = (refusal.name for record in records for refusal in record.refusals)
+    reasons = Counter(name.replace("_", " ") for name in names)
     return bars(dict(reasons.most_common())) if reasons else ""
 
 

@@ -88,6 +88,16 @@ def test_counts_and_reasons_are_true() -> None:
     ]
 
 
+def test_each_file_has_its_own_words_and_they_are_counted_as_one_reason() -> None:
+    records = [
+        record(key, Refusal(name="not_a_picture", text=f"{key}.jpg: is none")) for key in "abc"
+    ]
+    text = page("run", records, [])
+    assert re.findall(r'width:([\d.]+)%.*?class="number">(\d)', text) == [("100.0", "3")]
+    assert "not a picture" in text
+    assert all(f"{key}.jpg: is none" in text for key in "abc")
+
+
 def test_a_histogram_holds_all_values() -> None:
     text = page("run", [record(str(n), psnr=float(n)) for n in range(24)], [])
     heights = [float(height) for height in re.findall(r'<rect[^>]* height="([\d.]+)"', text)]
