@@ -136,7 +136,11 @@ def test_categories_and_captions_of_coco_are_prompts(
     captions = {"images": [picture], "annotations": [{"image_id": 7, "caption": "a pond"}]}
     (annotations / "instances_some.json").write_text(json.dumps(instances))
     (annotations / "captions_some.json").write_text(json.dumps(captions))
-    run(tmp_path / "coco", tmp_path / "out", monkeypatch, "validation=0")
+    (tmp_path / "mine.yaml").write_text("decomposer: {num_regions: 2}")
+    words = (str(tmp_path / "mine.yaml"), "validation=0")
+    run(tmp_path / "coco", tmp_path / "out", monkeypatch, *words)
+    plan = json.loads((tmp_path / "out" / "train" / "plan.json").read_text())
+    assert "num_regions: 2" in plan["settings"]
     (sample,) = samples(tmp_path / "out").values()
     assert [layer.prompt for layer in sample.layers] == ["a pond", "duck"]
     covered = sample.layers[1].rgba[..., 3] > 127
