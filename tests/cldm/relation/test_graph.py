@@ -3,7 +3,6 @@
 from dataclasses import fields
 from functools import partial
 
-import pytest
 import torch
 import torch.nn.functional as F
 from subjects import awake
@@ -95,17 +94,3 @@ def test_edges_within_a_layer_stay_neutral() -> None:
     assert (attend.bias.diagonal(dim1=2, dim2=3) == 0).all()
     assert (attend.gate.diagonal(dim1=2, dim2=3) == 1).all()
     assert (attend.bias != 0).sum() == (attend.gate != 1).sum() == 2 * (9 - 3)
-
-
-@pytest.mark.parametrize("slot", [1, 2])
-def test_edges_are_heard(slot: int) -> None:
-    """Where a layer stands tells on the other one even where no pixel of it changes."""
-    value, made = layers(gap=24), network()
-    silent = network()
-    silent.load_state_dict(made.state_dict())
-    for weights in silent.edges:
-        torch.nn.init.zeros_(weights.perceptron[2].weight)
-        torch.nn.init.zeros_(weights.perceptron[2].bias)
-    with torch.no_grad():
-        one, other = made(value, noon()), silent(value, noon())
-    assert (one.multiply - other.multiply)[:, slot].abs().max() > 1e-4
