@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from cldm.build import build_model
-from cldm.config import RunConfig, read_run
+from cldm.config import RelationKind, RunConfig, read_run
 from ldm.checkpoint import WeightsError, load_weights, save_weights
 from ldm.settings import ConfigError
 
@@ -18,7 +18,8 @@ def main() -> None:
     folder, model = Path(run.folder), build_model(config)
     load_weights(model, folder / "layers.safetensors")
     load_weights(model.autoencoder, folder / "autoencoder.safetensors")
-    load_weights(model.relation, folder / "relation.safetensors")
+    if config.relation.network is not RelationKind.none:
+        load_weights(model.relation, folder / "relation.safetensors")
     written = Path(run.model).parent / config.weights
     save_weights(model, written)
     print(f"{written}: {written.stat().st_size / 1e6:.1f} MB")

@@ -6,9 +6,11 @@ import torch
 
 from cldm.condition import HINT_CHANNELS
 from cldm.config import Layout as LayoutName
-from cldm.config import ModelConfig, TextConfig
+from cldm.config import ModelConfig, RelationConfig, RelationKind, TextConfig
 from cldm.control import ControlNet
 from cldm.model import LayerDiffusion
+from cldm.relation.graph import RelationGraph
+from cldm.relation.network import PlainStacking, RelationNetwork
 from cldm.relation.transformer import RelationTransformer
 from ldm.autoencoder import Autoencoder
 from ldm.checkpoint import WeightsError, load_weights
@@ -33,11 +35,7 @@ def build_model(config: ModelConfig) -> LayerDiffusion:
             guessing=config.preconditioned,
         ),
         autoencoder=build_autoencoder(config),
-        relation=RelationTransformer(
-            width=config.relation.width,
-            depth=config.relation.depth,
-            num_heads=config.relation.num_heads,
-        ),
+        relation=build_relation(config.relation),
         schedule=NoiseSchedule(zero_terminal_snr=config.zero_terminal_snr),
         prediction=config.prediction,
         preconditioned=config.preconditioned,
@@ -68,6 +66,18 @@ def build_autoencoder(config: ModelConfig) -> Autoencoder:
         patch=part.patch,
         linear=part.linear,
     )
+
+
+def build_relation(config: RelationConfig) -> RelationNetwork:
+    """A new relation network alone."""
+    match config.network:
+        case RelationKind.transformer:
+            network = RelationTransformer
+        case RelationKind.graph:
+            network = RelationGraph
+        case RelationKind.none:
+            return PlainStacking()
+    return network(width=config.width, depth=config.depth, num_heads=config.num_heads)
 
 
 def load_model(

@@ -32,6 +32,14 @@ class Stage(Enum):
     relation = "relation"
 
 
+class RelationKind(Enum):
+    """The network that says how layers light each other; `none` is plain stacking."""
+
+    transformer = "transformer"
+    graph = "graph"
+    none = "none"
+
+
 class Learning(Enum):
     """What of U-Net, ControlNet and text tower learns in the second stage; all else is frozen.
 
@@ -82,8 +90,9 @@ class UNetConfig:
 
 @dataclass(frozen=True)
 class RelationConfig:
-    """See `cldm.relation.transformer.RelationTransformer`."""
+    """See `cldm.relation`; without a network the sizes mean nothing."""
 
+    network: RelationKind = RelationKind.transformer
     width: int = 128
     depth: int = 4
     num_heads: int = 4
@@ -217,10 +226,14 @@ def _require_learning(path: Path, training: TrainingConfig) -> None:
 def read_run(settings: RunConfig, arguments: Sequence[str]) -> tuple[RunConfig, ModelConfig]:
     """A run and its model after `key=value` arguments; a key that is not the run's is the model's.
 
-    Raises ConfigError as `read_config` does.
+    Raises ConfigError as `read_config` does, and for a relation stage without a network.
     """
     names = {entry.name for entry in fields(RunConfig)}
     own = [word for word in arguments if word.partition("=")[0] in names]
     with one_line("arguments"):
         run = filled(settings, words_of(own))
-    return run, read_config(Path(run.model), [word for word in arguments if word not in own])
+    config = read_config(Path(run.model), [word for word in arguments if word not in own])
+    if run.stage is Stage.relation and config.relation.network is RelationKind.none:
+        expected = "expected transformer or graph with stage=relation"
+        raise ConfigError(f"config {run.model}: relation.network: found none, {expected}")
+    return run, config

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from cldm.condition import Condition, hint
 from cldm.control import ControlNet, Encoded
-from cldm.relation.transformer import LightHint, RelationTransformer
+from cldm.relation.guides import LightHint
+from cldm.relation.network import RelationNetwork
 from ldm.autoencoder import Autoencoder
 from ldm.compositing import crop, crop_masks, place
 from ldm.denoiser import (
@@ -84,9 +85,10 @@ def blank_task(condition: Condition) -> Task:
 
 
 @contextmanager
-def visiting(part: nn.Module, device: torch.device) -> Generator[None]:
-    """A part on a device for as long as it is needed; then it goes back to where it lay."""
-    home = next(part.parameters()).device
+def visiting(part: nn.Module | RelationNetwork, device: torch.device) -> Generator[None]:
+    """A part on a device for as long as it is needed; then it goes back to where it lay. One
+    without weights is at home everywhere."""
+    home = next((weight.device for weight in part.parameters()), device)
     part.to(device)
     try:
         yield
@@ -111,7 +113,7 @@ class LayerDiffusion(nn.Module):
         unet: UNet,
         control: ControlNet,
         autoencoder: Autoencoder,
-        relation: RelationTransformer,
+        relation: RelationNetwork,
         schedule: NoiseSchedule,
         prediction: Prediction,
         preconditioned: bool,

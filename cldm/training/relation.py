@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 import torch
 from jaxtyping import Float
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
+from torch import Tensor
 
 from cldm.relation.effects import effects_document
 from cldm.relation.guides import LightHint
@@ -19,6 +19,7 @@ from cldm.relation.losses import (
     shadow_loss,
     stillness_loss,
 )
+from cldm.relation.network import RelationNetwork
 from cldm.training.optimisation import one_cycle
 from ldm.compositing import stack
 from ldm.document import flatten
@@ -40,14 +41,14 @@ class RelationWeights:
 
 
 class RelationTraining(pl.LightningModule):
-    """Teaches `network(layers, hint) -> Effects` from batches of `Scene`.
+    """Teaches a relation network from batches of `Scene`.
 
-    The network is told the light of about half of the scenes.
+    It is told the light of about half of the scenes.
     """
 
     def __init__(
         self,
-        network: nn.Module,
+        network: RelationNetwork,
         *,
         learning_rate: float,
         num_steps: int,

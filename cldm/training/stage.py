@@ -148,16 +148,16 @@ def prepare_relation(
 ) -> Prepared:
     """Scenes with known light; the caller makes them."""
     stage = config.training.relation
-    network = _begun(config, run).relation
+    model = _begun(config, run)
     module = RelationTraining(
-        network,
+        model.relation,
         learning_rate=stage.learning_rate,
         num_steps=stage.num_steps,
         weights=RelationWeights(),
     )
     return Prepared(
         module=module,
-        save=partial(_save_part, network),
+        save=partial(_save_part, model.get_submodule("relation")),
         batches=DataLoader(scenes, batch_size=None),
         validation=unseen,
         num_steps=stage.num_steps,

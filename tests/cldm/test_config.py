@@ -8,6 +8,7 @@ import pytest
 from cldm.config import (
     ConfigError,
     ModelConfig,
+    RelationKind,
     RunConfig,
     Stage,
     UNetConfig,
@@ -24,7 +25,7 @@ KEYS = {
     "autoencoder": "latent_channels channels num_residuals num_groups patch linear",
     "text": "family width depth num_heads length skip",
     "unet": "layout channels attention across num_residuals num_heads",
-    "relation": "width depth num_heads",
+    "relation": "network width depth num_heads",
     "training.autoencoder": "num_steps batch_size learning_rate",
     "training.layers": "num_steps batch_size learning_rate",
     "training.relation": "num_steps batch_size learning_rate",
@@ -103,6 +104,7 @@ def test_arguments_go_to_the_run_or_to_the_model() -> None:
         ("preconditioned=false", "mean_steps: found 2600, expected 0 unless preconditioned"),
         ("unet.layout=packed", "mean_steps: found 2600, expected 0 unless preconditioned"),
         ("text.skip=3", "text.skip: found 3, expected 0 to 2"),
+        ("relation.network=gnn", "transformer|graph|none"),
         ("text.family=bert", "open_clip|clip"),
         ("training.lora_rank=-1", "training.lora_rank: found -1, expected 0 or more"),
         ("training.learning=[]", "training.learning: found nothing, expected everything, or some"),
@@ -117,6 +119,14 @@ def test_mistakes_get_one_line(word: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as refusal:
         read_run(RunConfig(model=str(TINY)), [word])
     assert "\n" not in str(refusal.value)
+
+
+def test_the_relation_stage_needs_a_network() -> None:
+    words = ["relation.network=none", "stage=relation"]
+    with pytest.raises(ConfigError, match=r"relation\.network: found none, expected") as refusal:
+        read_run(RunConfig(model=str(TINY)), words)
+    assert "\n" not in str(refusal.value)
+    assert read_run(RunConfig(model=str(TINY)), words[:1])[1].relation.network is RelationKind.none
 
 
 @pytest.mark.parametrize(

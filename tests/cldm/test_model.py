@@ -9,7 +9,7 @@ from subjects import awake
 
 from cldm.build import build_model, load_model
 from cldm.condition import Condition, hint
-from cldm.config import ModelConfig
+from cldm.config import ModelConfig, RelationKind
 from cldm.model import LayerDiffusion, Order, Sampling, Task, blank_task
 from cldm.relation.guides import unknown_hint
 from ldm.checkpoint import WeightsError, save_weights
@@ -137,11 +137,13 @@ def test_packed_draws_over_the_whole_picture(
     assert edited.rgba.isfinite().all()
 
 
-def test_relation_changes_nothing_when_new(tiny_config: ModelConfig, kept: Layers) -> None:
-    effects, identity = (
-        build_model(tiny_config).relate(kept, unknown_hint(2)),
-        identity_effects(kept),
-    )
+@pytest.mark.parametrize("network", RelationKind)
+def test_relation_changes_nothing_when_new(
+    tiny_config: ModelConfig, kept: Layers, network: RelationKind
+) -> None:
+    relation = replace(tiny_config.relation, network=network)
+    model = build_model(replace(tiny_config, relation=relation))
+    effects, identity = model.relate(kept, unknown_hint(2)), identity_effects(kept)
     for name in ("multiply", "add", "shadow", "reflection", "alpha"):
         torch.testing.assert_close(getattr(effects, name), getattr(identity, name))
 

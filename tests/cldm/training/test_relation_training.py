@@ -7,6 +7,7 @@ from torch import Generator
 from torch.utils.data import DataLoader
 
 from annotator.scenes.analytic import scenes
+from cldm.relation.graph import RelationGraph
 from cldm.relation.transformer import RelationTransformer
 from cldm.training.relation import RelationTraining, RelationWeights
 from ldm.scene import Scene
@@ -22,10 +23,13 @@ def scene() -> Scene:
     return scenes(cutouts, torch.rand(2, 3, 32, 32, generator=generator), generator)
 
 
-def training() -> RelationTraining:
+Network = type[RelationTransformer] | type[RelationGraph]
+
+
+def training(kind: Network) -> RelationTraining:
     """A tiny training."""
     torch.manual_seed(0)
-    network = RelationTransformer(width=16, depth=1, num_heads=2, working_size=32, patch=8)
+    network = kind(width=16, depth=1, num_heads=2, working_size=32, patch=8)
     return RelationTraining(network, learning_rate=0.01, num_steps=30, weights=RelationWeights())
 
 
@@ -37,8 +41,9 @@ def weighted(module: RelationTraining, batch: Scene) -> float:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
-def test_loss_falls_on_one_batch() -> None:
-    module, batch = training(), scene()
+@pytest.mark.parametrize("kind", [RelationTransformer, RelationGraph])
+def test_loss_falls_on_one_batch(kind: Network) -> None:
+    module, batch = training(kind), scene()
     before = weighted(module, batch)
     trainer = pl.Trainer(
         max_steps=20,
@@ -55,7 +60,7 @@ def test_loss_falls_on_one_batch() -> None:
 
 
 def test_truth_costs_least() -> None:
-    module, batch = training(), scene()
+    module, batch = training(RelationTransformer), scene()
     true = module.terms(batch, batch.effects)
     plain = module.terms(batch, identity_effects(batch.layers))
     assert max(float(true[name]) for name in true if name != "stillness") < 1e-6
@@ -64,4 +69,4 @@ def test_truth_costs_least() -> None:
 
 
 def test_example_shows_four_pictures() -> None:
-    assert training().example(scene()).shape == (2, 4, 3, 32, 32)
+    assert training(RelationTransformer).example(scene()).shape == (2, 4, 3, 32, 32)

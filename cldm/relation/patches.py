@@ -1,0 +1,120 @@
+"""Patches: how a relation network sees layers, and how its answer becomes Effects. No weights."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from cldm.relation.fields import WIDTHS, applied, fields_of, raised
+from cldm.relation.guides import Guides, LightHint, assumed, guides
+from ldm.blocks import zeroed
+from ldm.compositing import premultiply, resize, stack, visibility
+from ldm.projection import towards
+from ldm.values import Effects, Layers
+
+_CELL = 4  # pixels of the working size along one side of a cell of a field
+_INPUTS = 4 + 1 + 3 + 5  # layer, visibility, plain picture, guides
+_LIGHT = 3 + 1 + 1 + 3 + 1  # direction, softness, ambient, colour, given
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """Layers as a network sees them.
+
+    `small`: the layers at working size, absent ones emptied; `patches`: the pixels of each, row by
+    row; `light`: what is known of the light, as numbers around zero.
+    """
+
+    small: Layers
+    guides: Guides
+    patches: Float[Tensor, "b n p k"]
+    light: Float[Tensor, "b 9"]
+    patch: int
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        height, width = self.small.size
+        return height // self.patch, width // self.patch
+
+    def effects(self, answers: Float[Tensor, "b m p k2"], layers: Layers) -> Effects:
+        """A network's answers for the patches of all slots above the back, as effects on layers.
+
+        Pixels are handled in full precision even where the caller uses autocast.
+        """
+        rows, columns = self.grid
+        channels = rearrange(
+            answers,
+            "b m (y x) (f i j) -> b m f (y i) (x j)",
+            y=rows,
+            x=columns,
+            i=self.patch // _CELL,
+            j=self.patch // _CELL,
+        )
+        with torch.autocast(layers.rgba.device.type, enabled=False):
+            fields = fields_of(raised(channels.float(), self.small.size))
+            return applied(fields, self.guides, layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patches:
+    """How a network looks at layers: `working_size` pixels along their long side, in patches of
+    `patch` pixels along each side, a multiple of 4."""
+
+    working_size: int
+    patch: int
+
+    def embedding(self, width: int) -> nn.Linear:
+        """A new part that reads a patch."""
+        return nn.Linear(_INPUTS * self.patch**2, width)
+
+    def light_embedding(self, width: int) -> nn.Sequential:
+        """A new part that reads the light."""
+        return nn.Sequential(nn.Linear(_LIGHT, width), nn.SiLU(), nn.Linear(width, width))
+
+    def head(self, width: int) -> nn.Module:
+        """A new part that answers for a patch; it starts at zero, which changes nothing."""
+        return zeroed(nn.Linear(width, sum(WIDTHS) * (self.patch // _CELL) ** 2))
+
+    def __call__(self, layers: Layers, hint: LightHint) -> View:
+        """Look at layers, in full precision even where the caller uses autocast."""
+        with torch.autocast(layers.rgba.device.type, enabled=False):
+            light = assumed(hint)
+            small = self._small(layers)
+            maps = guides(small, light)
+            known = [light.softness, light.ambient, hint.given.to(light.azimuth.dtype)]
+            numbers = [towards(light), torch.stack(known, dim=-1), light.colour - 1]
+            return View(
+                small=small,
+                guides=maps,
+                patches=self._patches(small, maps),
+                light=torch.cat(numbers, dim=-1),
+                patch=self.patch,
+            )
+
+    def _small(self, layers: Layers) -> Layers:
+        """The layers at working size, whole patches along both sides; absent ones emptied."""
+        height, width = layers.size
+        scale = self.working_size / max(height, width) / self.patch
+        size = (
+            self.patch * max(1, round(height * scale)),
+            self.patch * max(1, round(width * scale)),
+        )
+        rgba = layers.rgba if size == (height, width) else resize(layers.rgba, size)
+        shown = layers.present[:, :, None, None, None]
+        return Layers(rgba=torch.where(shown, rgba, 0.0), present=layers.present)
+
+    def _patches(self, small: Layers, maps: Guides) -> Float[Tensor, "b n p k"]:
+        """What the network sees of each patch of each layer."""
+        picture = stack(small)[:, None].expand(-1, small.rgba.shape[1], -1, -1, -1)
+        above_back = F.pad(maps.maps, (0, 0, 0, 0, 0, 0, 1, 0))
+        pixels = [premultiply(small.rgba), visibility(small.alpha), picture, above_back]
+        return rearrange(
+            torch.cat(pixels, dim=2),
+            "b n c (y i) (x j) -> b n (y x) (c i j)",
+            i=self.patch,
+            j=self.patch,
+        )
