@@ -1,6 +1,6 @@
-"""How well the relation network lights layers, on ANALYTIC scenes (shadow, shading and reflection by
-formulas, not rendered) of objects and backdrops never trained on: `python -m paper.relation` writes
-`paper/results/relation.json` (after `make data`).
+"""How well the relation network lights layers, on ANALYTIC scenes (shadow, shading and reflection
+by formulas, not rendered) of objects and backdrops never trained on: `python -m paper.relation`
+writes `paper/results/relation.json` (after `make data`).
 
 Bare names are ours, told nothing of the light; `light_given.` ours, told the true light; all else a
 peer. Truth is the picture that the true effects show. The affected region is where truth differs
@@ -10,6 +10,7 @@ from plain stacking of the neutral layers by more than 4/255 in a channel.
 import argparse
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -48,6 +49,7 @@ from paper.relation_edits import (
     slot_mask,
 )
 from paper.relation_peers import (
+    DropShadow,
     best_drop_shadow,
     histogram_matching,
     left_behind,
@@ -66,6 +68,20 @@ SEED, TUNING_SEED = 5, 6
 Method = Callable[[Layers, Light], Effects]
 Measured = dict[str, Tensor]
 """One number `[b]` for each picture under each name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contestants:
+    """Methods by what they can do, each under the prefix of its figures.
+
+    `relighting`: colours and shadows; `recolouring`: colours of layers only; `casting`: shadows
+    only.
+    """
+
+    relighting: dict[str, Method]
+    recolouring: dict[str, Method]
+    casting: dict[str, Method]
+
 
 UNITS = {
     "psnr": "dB",
@@ -140,25 +156,27 @@ def blind(peer: Callable[[Layers], Effects]) -> Method:
     return lambda layers, light: peer(layers)
 
 
-def measured(
-    edited: EditedScene, methods: Mapping[str, Method], generator: Generator
-) -> dict[str, Tensor]:
-    """All measures of one batch; the names of methods stand before those of measures."""
+def measured(edited: EditedScene, contestants: Contestants, generator: Generator) -> Measured:
+    """All measures of one batch; the prefix of a method stands before the name of a measure."""
     scene, after, move = edited.before, edited.after, edited.move
     slot = nearest_slot(scene.layers)
     wrong = recoloured(scene.layers, slot, generator)
-    values: dict[str, Tensor] = {}
-    for name, method in methods.items():
-        effects = method(scene.layers, scene.light)
-        harmonised = method(wrong, scene.light)
-        rows = measured_composite(scene, effects)
-        rows |= measured_harmonisation(scene, wrong, slot, harmonised)
-        rows |= measured_edit(edited, method(after.layers, after.light))
-        values |= {name + key: value for key, value in rows.items()}
-    for name, edit in (("rigid.", rigid), ("left_behind.", left_behind)):
-        effects = edit(scene.effects, move)
-        values |= {name + key: value for key, value in measured_edit(edited, effects).items()}
-    return values
+    relighting = contestants.relighting
+    found: Measured = {}
+    for name, method in (relighting | contestants.recolouring | contestants.casting).items():
+        found |= _named(name, measured_composite(scene, method(scene.layers, scene.light)))
+    for name, method in (relighting | contestants.recolouring).items():
+        effects = method(wrong, scene.light)
+        found |= _named(name, measured_harmonisation(scene, wrong, slot, effects))
+    for name, method in (relighting | contestants.casting).items():
+        found |= _named(name, measured_edit(edited, method(after.layers, after.light)))
+    for name, peer in (("rigid.", rigid), ("left_behind.", left_behind)):
+        found |= _named(name, measured_edit(edited, peer(scene.effects, move)))
+    return found
+
+
+def _named(prefix: str, found: Measured) -> Measured:
+    return {prefix + name: values for name, values in found.items()}
 
 
 def figures(values: Mapping[str, list[float]]) -> dict[str, Figure]:
@@ -170,6 +188,11 @@ def figures(values: Mapping[str, list[float]]) -> dict[str, Figure]:
         if measure == "edit_error" and prefix != "rigid":
             found[f"{name}_vs_rigid"] = ratio(each, values["rigid.edit_error"])
     return found
+
+
+def constants(drop_shadow: DropShadow) -> dict[str, Figure]:
+    """What the drop shadow was tuned to."""
+    return {f"drop_shadow.{k}": interval([v], "share") for k, v in asdict(drop_shadow).items()}
 
 
 def edits(supply: AnalyticScenes, count: int, seed: int) -> Iterator[EditedScene]:
@@ -196,27 +219,30 @@ def main() -> None:
     )
     model = load_model(read_config(MODEL), MODEL.parent)
     # Tuned on other scenes of the same objects and backdrops, which favours this peer.
-    drop_shadow = best_drop_shadow([each.before for each in edits(supply, 16, TUNING_SEED)])
-    print(drop_shadow)
-    methods = {
-        "": ours(model, given=False),
-        "light_given.": ours(model, given=True),
-        "plain.": blind(plain),
-        "reinhard.": blind(reinhard),
-        "histogram_matching.": blind(histogram_matching),
-        "drop_shadow.": blind(drop_shadow),
-    }
+    drop_shadow = best_drop_shadow([each.before for each in edits(supply, 24, TUNING_SEED)])
+    contestants = Contestants(
+        relighting={
+            "": ours(model, given=False),
+            "light_given.": ours(model, given=True),
+            "plain.": blind(plain),
+        },
+        recolouring={
+            "reinhard.": blind(reinhard),
+            "histogram_matching.": blind(histogram_matching),
+        },
+        casting={"drop_shadow.": blind(drop_shadow)},
+    )
     values: defaultdict[str, list[float]] = defaultdict(list)
     generator = Generator().manual_seed(SEED)
     for edited in edits(supply, count, SEED):
-        for name, row in measured(edited, methods, generator).items():
+        for name, row in measured(edited, contestants, generator).items():
             values[name] += row.tolist()
     write_result(
         RESULT,
         command=f"python -m paper.relation --scenes {count}  # analytic scenes, not rendered ones",
         seed=SEED,
         scenes=count,
-        figures=figures(values),
+        figures=figures(values) | constants(drop_shadow),
     )
 
 
