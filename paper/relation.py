@@ -134,7 +134,7 @@ def measured_harmonisation(scene: Scene, wrong: Layers, slot: Tensor, effects: E
 
 def measured_edit(edited: EditedScene, effects: Effects) -> Measured:
     """The scene after a move, against the truth made anew, where the moved layer's shadow and
-    reflection truly lay or lie."""
+    reflection were truly seen before or are seen after."""
     before, after, slot = edited.before, edited.after, edited.move.slot
     truth, found = shown(after.layers, after.effects), shown(after.layers, effects)
     regions = cast_region(before, slot), cast_region(after, slot)

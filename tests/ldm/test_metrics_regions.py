@@ -137,8 +137,9 @@ def test_a_shadow_is_seen_on_what_lies_behind_its_layer_only() -> None:
 def test_an_edit_is_judged_where_old_or_new_effects_lie() -> None:
     truth, found = torch.zeros(1, 3, 1, 4), torch.zeros(1, 3, 1, 4)
     old, new = torch.zeros(2, 1, 1, 1, 4)
-    old[..., 0], new[..., :2] = 1, 1
+    old[..., :2], new[..., 1:3] = 1, 1
     found[..., 0], found[..., 3] = 0.1, 1
-    # Half of the region errs by a tenth.
-    expected = torch.tensor([255 * 0.1 / math.sqrt(2)])
+    # One pixel of the region's three errs by a tenth, and so again when old and new change places.
+    expected = torch.tensor([255 * 0.1 / math.sqrt(3)])
+    torch.testing.assert_close(edit_error(truth, found, new, old), expected)
     torch.testing.assert_close(edit_error(truth, found, old, new), expected)

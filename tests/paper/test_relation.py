@@ -10,9 +10,10 @@ from subjects import picture, planet
 from torch import Generator
 
 from annotator.scenes.dataset import AnalyticScenes
+from cldm.training.relation import shown
 from ldm.values import Effects, Layers, Light
-from paper.relation import UNITS, Contestants, blind, figures, measured
-from paper.relation_edits import EditedScene, analytic_edit
+from paper.relation import UNITS, Contestants, blind, figures, measured, measured_edit
+from paper.relation_edits import EditedScene, analytic_edit, cast_region, slot_mask
 from paper.relation_peers import plain, reinhard
 from paper.result import ratio
 
@@ -97,6 +98,26 @@ def test_what_slides_along_is_nearer_than_what_stays(values: dict[str, list[floa
     rigid, left = values["rigid.edit_error"], values["left_behind.edit_error"]
     assert min(rigid) > 0.1
     assert statistics.mean(rigid) < statistics.mean(left)
+
+
+def test_an_edit_is_judged_where_effects_were_and_where_they_are(edited: EditedScene) -> None:
+    after, move = edited.after, edited.move
+    chosen = slot_mask(move.slot, 3)
+    # The moved layer's shadow forgotten at its new place, and one that stays at its old place
+    # as far as it was seen there.
+    forgotten = torch.where(chosen, 1.0, after.effects.shadow)
+    seen = chosen & (edited.before.layers.alpha == 0)
+    stale = after.effects.shadow * torch.where(seen, edited.before.effects.shadow, 1.0)
+    truth = shown(after.layers, after.effects)
+    for shadow in (forgotten, stale):
+        effects = replace(after.effects, shadow=shadow)
+        change = (shown(after.layers, effects) - truth).square().sum(dim=(1, 2, 3))
+        old, new = cast_region(edited.before, move.slot), cast_region(after, move.slot)
+        num_pixels = ((old + new) > 0).sum(dim=(1, 2, 3))
+        expected = 255 * (change / (3 * num_pixels)).sqrt()
+        found = measured_edit(edited, effects)["edit_error"]
+        # What errs by less than 4/255 lies outside.
+        torch.testing.assert_close(found, expected, rtol=0.1, atol=0)
 
 
 def test_figures_compare_edits_with_rigid_ones(values: dict[str, list[float]]) -> None:
