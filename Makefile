@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo studio data train-tiny check test test-full bench eval eval-pseudo-layers clean
+.PHONY: help setup demo studio data train-tiny check test test-full bench eval eval-pseudo-layers eval-relation clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -58,6 +58,10 @@ eval: $(READY) ## measure the shipped weights on 64 briefs -> paper/results, REA
 
 eval-pseudo-layers: $(READY) ## measure how photographs are taken apart (needs make data) -> paper/results, README
 	$(BIN)/python -m paper.pseudo_layers
+	$(BIN)/python -m paper.tables
+
+eval-relation: $(READY) ## measure the relation network and its peers (needs make data) -> paper/results, README
+	$(BIN)/python -m paper.relation
 	$(BIN)/python -m paper.tables
 
 clean: ## remove the environment and what was written

@@ -29,6 +29,15 @@ def interval(values: Sequence[float], unit: str) -> Figure:
     return Figure(value=middle, low=middle - half, high=middle + half, unit=unit)
 
 
+def ratio(values: Sequence[float], others: Sequence[float]) -> Figure:
+    """Mean over mean of two measures of the same scenes, and its 95 % interval (ratio estimator,
+    normal approximation: Cochran, "Sampling Techniques", 1977, section 6.3)."""
+    middle = mean(values) / mean(others)
+    rest = [value - middle * other for value, other in zip(values, others, strict=True)]
+    half = 1.96 * stdev(rest) / (mean(others) * math.sqrt(len(rest))) if len(rest) > 1 else 0.0
+    return Figure(value=middle, low=middle - half, high=middle + half, unit="ratio")
+
+
 def spread(values: Sequence[float], unit: str) -> Figure:
     """Mean, smallest and largest."""
     return Figure(value=mean(values), low=min(values), high=max(values), unit=unit)

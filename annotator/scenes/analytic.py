@@ -52,13 +52,18 @@ def scenes(
     generator: Generator,
 ) -> Scene:
     """A batch of random scenes; a third of them stand on a polished floor."""
-    gloss = torch.rand(backdrops.shape[0], generator=generator)
-    gloss = ((gloss - 2 / 3) * 3).clamp(min=0)
-    gloss = gloss.where(gloss == 0, 0.35 + 0.5 * gloss)
+    gloss = random_gloss(backdrops.shape[0], generator)
     backdrops = polished(backdrops, gloss)
     layers = placed(cutouts, backdrops, generator)
     light = random_light(backdrops, generator)
     return Scene(layers=layers, light=light, effects=lit(layers, light, gloss))
+
+
+def random_gloss(num_pictures: int, generator: Generator) -> Float[Tensor, " {num_pictures}"]:
+    """How much of a mirror each ground is: nothing of one in two thirds of the pictures."""
+    gloss = torch.rand(num_pictures, generator=generator)
+    gloss = ((gloss - 2 / 3) * 3).clamp(min=0)
+    return gloss.where(gloss == 0, 0.35 + 0.5 * gloss)
 
 
 def polished(

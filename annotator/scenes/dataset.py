@@ -57,11 +57,17 @@ class AnalyticScenes(IterableDataset[Scene]):
 
     def batch(self, generator: Generator) -> Scene:
         """One random batch of scenes."""
+        return scenes(*self.ingredients(generator), generator)
+
+    def ingredients(
+        self, generator: Generator
+    ) -> tuple[Float[Tensor, "b m 4 s s"], Float[Tensor, "b 3 h w"]]:
+        """The cut-outs and the backdrops of one random batch."""
         shape = (self.batch_size, self.num_objects)
         chosen = torch.randint(len(self.cutouts), shape, generator=generator)
         places = torch.randint(len(self.backdrops), (self.batch_size,), generator=generator)
         views = [self._view(self.backdrops[int(place)], generator) for place in places]
-        return scenes(self.cutouts[chosen], torch.stack(views), generator)
+        return self.cutouts[chosen], torch.stack(views)
 
     def _view(self, backdrop: Float[Tensor, "3 _ _"], generator: Generator) -> Tensor:
         """A random square `[3 size size]` of a backdrop near its lower rim, mirrored at random."""

@@ -1,0 +1,141 @@
+"""What the relation network is measured against: known ways to make layers fit together.
+
+Each says what it does as `Effects`, so that all are shown and measured alike.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from skimage.exposure import match_histograms
+
+from cldm.training.relation import shown
+from ldm.compositing import stack
+from ldm.metrics import affected_region, region_psnr
+from ldm.projection import blur
+from ldm.scene import Scene
+from ldm.values import Effects, Layers, identity_effects
+from paper.relation_edits import Move, slid
+
+Transfer = Callable[[Float[np.ndarray, "k 3"], Float[np.ndarray, "m 3"]], Float[np.ndarray, "k 3"]]
+"""Pixels made to look like other pixels; sRGB, 0..1."""
+
+
+def plain(layers: Layers) -> Effects:
+    """Plain stacking."""
+    return identity_effects(layers)
+
+
+def reinhard(layers: Layers) -> Effects:
+    """Each layer gets mean and deviation, in CIELAB, of the picture behind it.
+
+    Reinhard et al., "Color Transfer between Images", IEEE CG&A 2001, there in another
+    opponent space.
+    """
+    return _recoloured(layers, _mean_and_deviation)
+
+
+def histogram_matching(layers: Layers) -> Effects:
+    """Each layer gets the histogram, channel by channel, of the picture behind it."""
+    return _recoloured(layers, _histogram)
+
+
+def _mean_and_deviation(
+    pixels: Float[np.ndarray, "k 3"], behind: Float[np.ndarray, "m 3"]
+) -> Float[np.ndarray, "k 3"]:
+    own, other = (cv2.cvtColor(each[None], cv2.COLOR_RGB2LAB)[0] for each in (pixels, behind))
+    scale = other.std(axis=0) / own.std(axis=0).clip(min=1e-3)
+    moved = (own - own.mean(axis=0)) * scale + other.mean(axis=0)
+    return cv2.cvtColor(moved[None], cv2.COLOR_LAB2RGB)[0].clip(0, 1)
+
+
+def _histogram(
+    pixels: Float[np.ndarray, "k 3"], behind: Float[np.ndarray, "m 3"]
+) -> Float[np.ndarray, "k 3"]:
+    return match_histograms(pixels, behind, channel_axis=-1).astype(np.float32)
+
+
+def _recoloured(layers: Layers, transfer: Transfer) -> Effects:
+    """Effects that give each layer, where it is not transparent, the colours of what is behind."""
+    rgb = layers.rgb.clone()
+    for picture, slot in (layers.present & layers.alpha.flatten(2).any(dim=-1)).nonzero().tolist():
+        if slot > 0:
+            below = Layers(rgba=layers.rgba[:, :slot], present=layers.present[:, :slot])
+            inside = layers.alpha[picture, slot, 0] > 0
+            behind = stack(below)[picture].flatten(1).T.numpy()
+            found = transfer(rgb[picture, slot][:, inside].T.contiguous().numpy(), behind)
+            rgb[picture, slot][:, inside] = torch.from_numpy(found).T
+    unlit = identity_effects(layers)
+    # Multiplied by nothing, then the new colours added: any recolouring is an effect.
+    return replace(unlit, multiply=torch.zeros_like(rgb), add=rgb)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropShadow:
+    """The usual drop shadow: the alpha moved, blurred, and multiplied on all behind as grey.
+
+    `across`, `down`: how far it is moved; `softness`: sigma of the blur; all in picture heights.
+    `strength`: 0..1, how much light it takes.
+    """
+
+    across: float
+    down: float
+    softness: float
+    strength: float
+
+    def __call__(self, layers: Layers) -> Effects:
+        """The same shadow under every layer above the back."""
+        num_pictures, num_slots = layers.present.shape
+        offset = torch.tensor([self.across * layers.size[0] / layers.size[1], self.down])
+        moved = slid(layers.alpha, offset.expand(num_pictures, num_slots, 2), outside=0.0)
+        taken = self.strength * blur(moved, self.softness)
+        taken[:, 0] = 0
+        return replace(identity_effects(layers), shadow=(1 - taken).expand(-1, -1, 3, -1, -1))
+
+
+DROP_SHADOWS = [
+    DropShadow(across=across, down=down, softness=softness, strength=strength)
+    for across, down, softness, strength in product(
+        (-0.1, -0.05, 0.0, 0.05, 0.1), (-0.04, 0.0, 0.04), (0.02, 0.05), (0.2, 0.4, 0.6)
+    )
+]
+"""Those that an artist would try."""
+
+
+def best_drop_shadow(scenes: Sequence[Scene]) -> DropShadow:
+    """The drop shadow with the highest mean PSNR in the affected region."""
+    truths = [shown(scene.layers, scene.effects) for scene in scenes]
+    plain_pictures = [stack(scene.layers) for scene in scenes]
+    regions = list(map(affected_region, truths, plain_pictures))
+
+    def likeness(peer: DropShadow) -> float:
+        found = [shown(scene.layers, peer(scene.layers)) for scene in scenes]
+        each = map(region_psnr, truths, found, regions)
+        return torch.cat(list(each)).mean().item()
+
+    return max(DROP_SHADOWS, key=likeness)
+
+
+def rigid(before: Effects, move: Move) -> Effects:
+    """The true effects of before an edit, those of the moved layer sliding along with it.
+
+    The best that an object layer with its effects baked in can do (LayerDecomp, Yang et al., CVPR
+    2025).
+    """
+    return Effects(
+        multiply=move.of(before.multiply, outside=1.0),
+        add=move.of(before.add, outside=0.0),
+        shadow=move.of(before.shadow, outside=1.0),
+        reflection=move.of(before.reflection, outside=0.0),
+        alpha=move.of(before.alpha, outside=0.0),
+    )
+
+
+def left_behind(before: Effects, move: Move) -> Effects:
+    """The true shadow and reflection of before an edit left where they were; the light on the
+    moved layer goes with it."""
+    return replace(rigid(before, move), shadow=before.shadow, reflection=before.reflection)
