@@ -53,7 +53,7 @@ def flatten(document: Document) -> Float[Tensor, "b 4 h w"]:
     Painter's loop with the compositing formula of the W3C (Compositing and Blending Level 1,
     section 5.1), `co = cs as (1 - ab) + ab as B(cb, cs) + (1 - as) ab cb`. Differentiable.
     """
-    runs = _clipping_runs(document.sheets)
+    runs = clipping_runs(document.sheets)
     first = document.sheets[0].rgba
     colour, alpha = torch.zeros_like(first).split([3, 1], dim=1)
     for base, clipped in runs:
@@ -65,7 +65,7 @@ def flatten(document: Document) -> Float[Tensor, "b 4 h w"]:
     return torch.cat([straight.clamp(0, 1), alpha], dim=1)
 
 
-def _clipping_runs(sheets: tuple[Sheet, ...]) -> list[tuple[Sheet, list[Sheet]]]:
+def clipping_runs(sheets: tuple[Sheet, ...]) -> list[tuple[Sheet, list[Sheet]]]:
     """Each unclipped sheet with the sheets clipped to it."""
     runs: list[tuple[Sheet, list[Sheet]]] = []
     for sheet in sheets:

@@ -48,7 +48,8 @@ class RelationTransformer(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, layers: Layers, hint: LightHint) -> Effects:
-        """Effects of the layers' own size; the back and absent slots stay as they are.
+        """Effects of the layers' own size; the back, absent and invisible slots stay as they
+        are.
 
         Pixels are handled in full precision even where the caller uses autocast.
         """
@@ -57,13 +58,15 @@ class RelationTransformer(nn.Module):
             small = self._small(layers)
             maps = guides(small, light)
             patches = self._patches(small, maps)
-        channels = self._channels(patches, self._lit(light, hint.given), layers.present)
+        channels = self._channels(patches, self._lit(light, hint.given), small.present)
         with torch.autocast(layers.rgba.device.type, enabled=False):
             size = (small.rgba.shape[-2], small.rgba.shape[-1])
-            return applied(fields_of(raised(channels.float(), size)), maps, layers)
+            fields = fields_of(raised(channels.float(), size))
+            return applied(fields, maps, Layers(rgba=layers.rgba, present=small.present))
 
     def _small(self, layers: Layers) -> Layers:
-        """The layers at working size, whole patches along both sides; absent ones emptied."""
+        """The layers at working size, whole patches along both sides; absent ones emptied, and
+        invisible ones as good as absent."""
         height, width = layers.rgba.shape[-2:]
         scale = self.working_size / max(height, width) / self.patch
         size = (
@@ -71,8 +74,11 @@ class RelationTransformer(nn.Module):
             self.patch * max(1, round(width * scale)),
         )
         rgba = layers.rgba if size == (height, width) else resize(layers.rgba, size)
-        shown = layers.present[:, :, None, None, None]
-        return Layers(rgba=torch.where(shown, rgba, 0.0), present=layers.present)
+        alpha = rgba.split([3, 1], dim=2)[1]
+        present = layers.present & (alpha > 0).flatten(2).any(dim=-1)
+        return Layers(
+            rgba=torch.where(present[:, :, None, None, None], rgba, 0.0), present=present
+        )
 
     def _patches(self, small: Layers, maps: Guides) -> Float[Tensor, "b n y x k"]:
         """What the network sees of each patch of each layer."""
