@@ -76,9 +76,7 @@ class RelationTransformer(nn.Module):
         rgba = layers.rgba if size == (height, width) else resize(layers.rgba, size)
         alpha = rgba.split([3, 1], dim=2)[1]
         present = layers.present & (alpha > 0).flatten(2).any(dim=-1)
-        return Layers(
-            rgba=torch.where(present[:, :, None, None, None], rgba, 0.0), present=present
-        )
+        return Layers(rgba=torch.where(present[:, :, None, None, None], rgba, 0.0), present=present)
 
     def _patches(self, small: Layers, maps: Guides) -> Float[Tensor, "b n y x k"]:
         """What the network sees of each patch of each layer."""
