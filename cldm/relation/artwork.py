@@ -87,13 +87,12 @@ def _own_runs(sheets: tuple[Sheet, ...]) -> Iterator[tuple[Sheet, list[Sheet]]]:
         )
 
     for base, clipped in clipping_runs(sheets):
-        if not added(base):
-            unlit = own.get((base.group, base.name + UNLIT))
-            lit = unlit is not None and added(unlit)
-            yield (
-                replace(base, rgba=unlit.rgba) if lit else base,
-                [sheet for sheet in clipped if not added(sheet)],
-            )
+        if added(base):
+            continue
+        unlit = own.get((base.group, base.name + UNLIT))
+        if unlit and added(unlit):
+            base = replace(base, rgba=unlit.rgba)
+        yield base, [sheet for sheet in clipped if not added(sheet)]
 
 
 def _is_layer(group: str, name: str) -> bool:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ldm.compositing import over, resize, stack
+from ldm.compositing import over, premultiply, stack, unpremultiply
 from ldm.export.bitmap import quantised
 from ldm.export.draft import draft
 from ldm.values import Effects, Layers, Masks
@@ -54,8 +55,8 @@ def write_relation_sheet(
 
 
 def write_cells(rows: Sequence[Sequence[Cell]], path: Path) -> None:
-    """Draw a PNG of rows of pictures, all of one size, each below its caption; large ones shrink to
-    512 pixels."""
+    """Draw a PNG of rows of pictures, all of one size, each below its caption; large ones shrink
+    to 512 pixels or fewer."""
     height, width = _shrunk(rows[0][0][1]).shape[-2:]
     cell_width, cell_height = width + _GAP, height + _CAPTION + _GAP
     columns = max(len(row) for row in rows)
@@ -96,12 +97,10 @@ def _row(slot: int, name: str, layers: Layers, effects: Effects) -> list[Cell]:
 
 
 def _shrunk(pixels: Float[Tensor, "4 h w"]) -> Float[Tensor, "4 h2 w2"]:
-    height, width = pixels.shape[-2:]
-    scale = _LONGEST_SIDE / max(height, width)
-    if scale >= 1:
+    factor = -(-max(pixels.shape[-2:]) // _LONGEST_SIDE)
+    if factor == 1:
         return pixels
-    size = (max(1, round(scale * height)), max(1, round(scale * width)))
-    return resize(pixels[None, None], size)[0, 0]
+    return unpremultiply(F.avg_pool2d(premultiply(pixels), factor, ceil_mode=True))
 
 
 def _draw(sheet: Image.Image, corner: tuple[int, int], caption: str, pixels: Tensor) -> None:
