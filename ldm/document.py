@@ -89,11 +89,18 @@ def _clipped_colour(base: Sheet, clipped: list[Sheet]) -> Tensor:
 def _blended(
     below: Tensor, below_alpha: Tensor, colour: Tensor, alpha: Tensor, blend: Blend
 ) -> tuple[Tensor, Tensor]:
-    """Premultiplied colour and alpha after one sheet; `below` is premultiplied, `colour` not."""
-    below_straight = below / below_alpha.clamp(min=1e-6)
-    mixed = _mixed(below_straight, colour, blend)
-    source = alpha * ((1 - below_alpha) * colour + below_alpha * mixed)
-    return source + (1 - alpha) * below, alpha + (1 - alpha) * below_alpha
+    """Premultiplied colour and alpha after one sheet; `below` is premultiplied, `colour` not.
+
+    `own` is the formula's `(1 - ab) cs + ab B(cb, cs)`, with `ab cb` as it comes: no division.
+    """
+    match blend:
+        case Blend.NORMAL:
+            own = colour
+        case Blend.MULTIPLY:
+            own = colour * (1 - below_alpha + below)
+        case Blend.ADD:
+            own = (1 - below_alpha) * colour + (below + below_alpha * colour).minimum(below_alpha)
+    return torch.lerp(below, own, alpha), torch.lerp(below_alpha, torch.ones_like(alpha), alpha)
 
 
 def _mixed(below: Tensor, above: Tensor, blend: Blend) -> Tensor:
