@@ -50,6 +50,7 @@ bench: $(READY) ## measure speed and memory at Stable Diffusion's size -> benchm
 	$(BIN)/python -m benchmarks.training_memory
 	$(BIN)/python -m benchmarks.loading
 	$(BIN)/python -m benchmarks.engines
+	$(BIN)/python -m benchmarks.relate
 	$(BIN)/python -m paper.tables
 
 eval: $(READY) ## measure the shipped weights on 64 briefs -> paper/results, README

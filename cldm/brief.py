@@ -158,10 +158,12 @@ def light_of(brief: Brief) -> LightHint:
     if brief.light is None:
         return unknown_hint(1)
     light = brief.light
+    _require(math.isfinite(light.azimuth), "light.azimuth", light.azimuth, "a number of degrees")
     _require(0 <= light.elevation <= 90, "light.elevation", light.elevation, "0 to 90 degrees")
     _require(0 <= light.softness <= 1, "light.softness", light.softness, "0 to 1")
     _require(0 <= light.ambient <= 1, "light.ambient", light.ambient, "0 to 1")
-    _require(len(light.colour) == 3, "light.colour", light.colour, "three numbers")
+    bright = len(light.colour) == 3 and all(0 <= part < math.inf for part in light.colour)
+    _require(bright, "light.colour", light.colour, "three numbers, 0 or more")
     given = Light(
         azimuth=torch.tensor([math.radians(light.azimuth)]),
         elevation=torch.tensor([math.radians(light.elevation)]),

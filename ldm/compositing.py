@@ -122,9 +122,16 @@ def whole_frames(batch: int, slots: int) -> Frames:
 
 
 def resize(rgba: Float[Tensor, "b n 4 h w"], size: tuple[int, int]) -> Float[Tensor, "b n 4 h2 w2"]:
-    """Alpha-aware resize to `size` (height, width)."""
-    frames = whole_frames(rgba.shape[0], rgba.shape[1]).to(rgba.device).to(rgba.dtype)
-    return crop(rgba, frames, size)
+    """Alpha-aware resize to `size` (height, width): what `crop` does with a whole picture, faster.
+
+    The kernel is the same triangle; that of `interpolate` touches only the pixels under it.
+    """
+    rgb, alpha = rgba.flatten(0, 1).split([3, 1], dim=1)
+    parts = [
+        F.interpolate(part, size=size, mode="bilinear", antialias=True)
+        for part in (rgb * alpha, alpha)
+    ]
+    return unpremultiply(torch.cat(parts, dim=1).unflatten(0, rgba.shape[:2]))
 
 
 def bleed(rgba: Float[Tensor, "b n 4 h w"]) -> Float[Tensor, "b n 4 h w"]:

@@ -53,7 +53,7 @@ def flatten(document: Document) -> Float[Tensor, "b 4 h w"]:
     Painter's loop with the compositing formula of the W3C (Compositing and Blending Level 1,
     section 5.1), `co = cs as (1 - ab) + ab as B(cb, cs) + (1 - as) ab cb`. Differentiable.
     """
-    runs = _clipping_runs(document.sheets)
+    runs = clipping_runs(document.sheets)
     first = document.sheets[0].rgba
     colour, alpha = torch.zeros_like(first).split([3, 1], dim=1)
     for base, clipped in runs:
@@ -65,7 +65,7 @@ def flatten(document: Document) -> Float[Tensor, "b 4 h w"]:
     return torch.cat([straight.clamp(0, 1), alpha], dim=1)
 
 
-def _clipping_runs(sheets: tuple[Sheet, ...]) -> list[tuple[Sheet, list[Sheet]]]:
+def clipping_runs(sheets: tuple[Sheet, ...]) -> list[tuple[Sheet, list[Sheet]]]:
     """Each unclipped sheet with the sheets clipped to it."""
     runs: list[tuple[Sheet, list[Sheet]]] = []
     for sheet in sheets:
@@ -89,11 +89,18 @@ def _clipped_colour(base: Sheet, clipped: list[Sheet]) -> Tensor:
 def _blended(
     below: Tensor, below_alpha: Tensor, colour: Tensor, alpha: Tensor, blend: Blend
 ) -> tuple[Tensor, Tensor]:
-    """Premultiplied colour and alpha after one sheet; `below` is premultiplied, `colour` not."""
-    below_straight = below / below_alpha.clamp(min=1e-6)
-    mixed = _mixed(below_straight, colour, blend)
-    source = alpha * ((1 - below_alpha) * colour + below_alpha * mixed)
-    return source + (1 - alpha) * below, alpha + (1 - alpha) * below_alpha
+    """Premultiplied colour and alpha after one sheet; `below` is premultiplied, `colour` not.
+
+    `own` is the formula's `(1 - ab) cs + ab B(cb, cs)`, with `ab cb` as it comes: no division.
+    """
+    match blend:
+        case Blend.NORMAL:
+            own = colour
+        case Blend.MULTIPLY:
+            own = colour * (1 - below_alpha + below)
+        case Blend.ADD:
+            own = (1 - below_alpha) * colour + (below + below_alpha * colour).minimum(below_alpha)
+    return torch.lerp(below, own, alpha), torch.lerp(below_alpha, torch.ones_like(alpha), alpha)
 
 
 def _mixed(below: Tensor, above: Tensor, blend: Blend) -> Tensor:

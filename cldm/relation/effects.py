@@ -1,6 +1,7 @@
 """Effects put on sheets: what the relation network says becomes what an artist can edit."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,14 @@ from torch import Tensor
 
 from ldm.document import Blend, Document, Sheet
 from ldm.values import Effects, Layers
+
+EFFECT_SHEETS = {
+    " reflection": Blend.NORMAL,
+    " shadow": Blend.MULTIPLY,
+    " shade": Blend.MULTIPLY,
+    " shine": Blend.ADD,
+}
+"""How effects blend, by what their sheets' names say after the layer's."""
 
 
 def effects_document(layers: Layers, effects: Effects, names: Sequence[str]) -> Document:
@@ -30,22 +39,27 @@ def effects_document(layers: Layers, effects: Effects, names: Sequence[str]) -> 
 
 def _cast_sheets(effects: Effects, slot: int, name: str) -> list[Sheet]:
     """What a layer does to all that lies behind it."""
-    shadow = _opaque(effects.shadow[:, slot])
     return [
-        Sheet(rgba=effects.reflection[:, slot], name=f"{name} reflection", group=name),
-        Sheet(rgba=shadow, name=f"{name} shadow", blend=Blend.MULTIPLY, group=name),
+        _effect_sheet(effects.reflection[:, slot], name, " reflection"),
+        _effect_sheet(_opaque(effects.shadow[:, slot]), name, " shadow"),
     ]
 
 
 def _own_sheets(layers: Layers, effects: Effects, slot: int, name: str) -> list[Sheet]:
     """A layer and the light on it."""
     own = torch.cat([layers.rgb[:, slot], effects.alpha[:, slot]], dim=1)
-    multiply, add = _opaque(effects.multiply[:, slot]), _opaque(effects.add[:, slot])
+    light = [
+        _effect_sheet(_opaque(effects.multiply[:, slot]), name, " shade"),
+        _effect_sheet(_opaque(effects.add[:, slot]), name, " shine"),
+    ]
     return [
         Sheet(rgba=own, name=name, group=name),
-        Sheet(rgba=multiply, name=f"{name} shade", blend=Blend.MULTIPLY, clipped=True, group=name),
-        Sheet(rgba=add, name=f"{name} shine", blend=Blend.ADD, clipped=True, group=name),
+        *(replace(sheet, clipped=True) for sheet in light),
     ]
+
+
+def _effect_sheet(rgba: Float[Tensor, "b 4 h w"], name: str, ending: str) -> Sheet:
+    return Sheet(rgba=rgba, name=name + ending, blend=EFFECT_SHEETS[ending], group=name)
 
 
 def _opaque(rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 4 h w"]:

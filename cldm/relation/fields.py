@@ -67,18 +67,19 @@ def applied(fields: Fields, guides: Guides, layers: Layers) -> Effects:
     rgb, alpha = objects.split([3, 1], dim=2)
     there = layers.present[:, 1:, None, None, None]
     light = 1 + fields.glow + fields.shade * guides.shade
-    change = raised(_bounded(light, _DARKEST, 4.0).sqrt() - 1, size) * there
+    change = raised((_bounded(light, _DARKEST, 4.0).sqrt() - 1) * there, size)
     brighter = change.clamp(min=0)
-    gleam = raised(fields.gleam * guides.gleam, size)
+    gleam = raised(fields.gleam * guides.gleam * there, size)
     taken = fields.key * guides.key + fields.sky * guides.sky + fields.dim
-    shadow = raised(_bounded(1 - taken, _DARKEST, 1.0).sqrt() - 1, size) * there
+    shadow = raised((_bounded(1 - taken, _DARKEST, 1.0).sqrt() - 1) * there, size)
+    gloss = raised(fields.gloss * there, size)
     refined = torch.where(there, _refined(fields, alpha), alpha)
     return Effects(
         multiply=_above_back(1 + (change - brighter), 1.0),
         # What brightens beyond 1 is textured as the layer is.
-        add=_above_back(_bounded(rgb * brighter + gleam, 0.0, 1.0) * there, 0.0),
+        add=_above_back(_bounded(rgb * brighter + gleam, 0.0, 1.0), 0.0),
         shadow=_above_back(1 + shadow, 1.0),
-        reflection=_above_back(_reflection(raised(fields.gloss, size), objects) * there, 0.0),
+        reflection=_above_back(_reflection(gloss, objects), 0.0),
         alpha=torch.cat([layers.alpha[:, :1], refined], dim=1),
     )
 

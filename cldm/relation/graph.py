@@ -53,7 +53,7 @@ class RelationGraph(nn.Module):
         tokens = self.embed(view.patches) + place + self.light(view.light)[:, None, None]
         shape = tokens.shape[1:3]
         for block, weights in zip(self.blocks, self.edges, strict=True):
-            mixed = block(tokens.flatten(1, 2), weights(features, layers.present))
+            mixed = block(tokens.flatten(1, 2), weights(features, view.small.present))
             tokens = mixed.unflatten(1, shape)
         return view.effects(self.head(self.norm(tokens[:, 1:])), layers)
 

@@ -24,7 +24,8 @@ _LIGHT = 3 + 1 + 1 + 3 + 1  # direction, softness, ambient, colour, given
 class View:
     """Layers as a network sees them.
 
-    `small`: the layers at working size, absent ones emptied; `patches`: the pixels of each, row by
+    `small`: the layers at working size, absent ones emptied, and invisible ones as good as absent;
+    `patches`: the pixels of each, row by
     row; `light`: what is known of the light, as numbers around zero.
     """
 
@@ -56,7 +57,8 @@ class View:
         )
         with torch.autocast(layers.rgba.device.type, enabled=False):
             fields = fields_of(raised(channels.float(), self.small.size))
-            return applied(fields, self.guides, layers)
+            there = Layers(rgba=layers.rgba, present=self.small.present)
+            return applied(fields, self.guides, there)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +106,11 @@ class Patches:
             self.patch * max(1, round(width * scale)),
         )
         rgba = layers.rgba if size == (height, width) else resize(layers.rgba, size)
-        shown = layers.present[:, :, None, None, None]
-        return Layers(rgba=torch.where(shown, rgba, 0.0), present=layers.present)
+        alpha = rgba.split([3, 1], dim=2)[1]
+        visible = (alpha > 0).flatten(2).any(dim=-1)
+        visible[:, 0] = True
+        present = layers.present & visible
+        return Layers(rgba=torch.where(present[:, :, None, None, None], rgba, 0.0), present=present)
 
     def _patches(self, small: Layers, maps: Guides) -> Float[Tensor, "b n p k"]:
         """What the network sees of each patch of each layer."""

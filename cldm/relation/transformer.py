@@ -38,14 +38,14 @@ class RelationTransformer(nn.Module):
         self.head = self.look.head(width)
 
     def forward(self, layers: Layers, hint: LightHint) -> Effects:
-        """Effects of the layers' own size; the back and absent slots stay as they are."""
+        """Effects of the layers' own size; the back, absent and invisible slots stay as they are."""
         view = self.look(layers, hint)
         num_slots, num_patches = view.patches.shape[1:3]
         place = position(view.grid, self.width).to(view.patches.device)
         slot = sinusoid(torch.arange(num_slots), self.width).to(view.patches.device)
         lit = self.light(view.light)[:, None, None]
         tokens = (self.embed(view.patches) + place + slot[:, None] + lit).flatten(1, 2)
-        keys = layers.present.repeat_interleave(num_patches, dim=1)[:, None, None]
+        keys = view.small.present.repeat_interleave(num_patches, dim=1)[:, None, None]
         attend = partial(F.scaled_dot_product_attention, attn_mask=keys)
         for block in self.blocks:
             tokens = block(tokens, attend)

@@ -12,6 +12,7 @@ from ldm.export.png import write_picture
 from ldm.export.psd import write_psd
 from ldm.values import Layers
 
+PSD = "document.psd"
 _COMPOSITE = "composite.png"
 
 
@@ -55,7 +56,7 @@ def finished_folder(
     with draft_folder(out) as folder:
         for slot, name in enumerate(names):
             write_picture(layers.rgba[:, slot], folder / f"layer_{slot:02d}_{_safe(name)}.png", {})
-        write_psd(document, folder / "document.psd")
+        write_psd(document, folder / PSD)
         write_ora(document, folder / "document.ora")
         write_picture(flatten(document), folder / _COMPOSITE, text)
         yield folder

@@ -37,6 +37,8 @@ _OPERATORS = {
 _BLENDS = {operator: blend for blend, operator in _OPERATORS.items()}
 _VISIBILITIES = {"visible": True, "hidden": False}
 _THUMBNAIL_SIDE = 256
+UNLIT = " (unlit)"
+"""How the name of a sheet ends whose light is baked into the sheet above."""
 _FARTHEST = -999_999
 _BROKEN = (
     ValueError,
@@ -99,7 +101,7 @@ def _baked(sheets: tuple[Sheet, ...]) -> Iterator[Sheet]:
     for base, *clipped in runs:
         hidden = [replace(sheet, clipped=False, visible=False) for sheet in clipped]
         if any(sheet.visible for sheet in clipped):
-            yield replace(base, name=f"{base.name} (unlit)", visible=False)
+            yield replace(base, name=base.name + UNLIT, visible=False)
             yield from hidden
             yield replace(base, rgba=_lit(base, clipped))
         else:

@@ -109,6 +109,12 @@ def test_resizing_keeps_one_colour_under_soft_alpha(size: tuple[int, int]) -> No
     torch.testing.assert_close(found, colour[:, None].expand_as(found), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("size", [(11, 17), (48, 20), (90, 61)])
+def test_resizing_is_cropping_the_whole_picture(photographs: Layers, size: tuple[int, int]) -> None:
+    cropped = crop(photographs.rgba, whole_frames(2, 3), size)
+    torch.testing.assert_close(shown(resize(photographs.rgba, size)), shown(cropped))
+
+
 def test_bleeding_leaves_alpha_and_what_is_seen() -> None:
     rgba = torch.cat([picture("duck.jpg", 40), planet(40)[3:]])[None, None]
     bled = bleed(rgba)

@@ -1,0 +1,146 @@
+"""An edit of four layers, from a moved layer to the picture, at four sizes on two threads.
+
+    python -m benchmarks.relate
+
+An edit relates all layers anew and flattens their document. In turns with it: flattening the same
+document alone, and a per-pixel affine transform of colours as in PCT-Net (Guerreiro et al. 2023,
+section 3.1; here without its network: parameters at 256 px raised to full size and applied to one
+flat foreground). Beside them one step of diffusion of four layers by the same model.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from itertools import cycle
+from pathlib import Path
+from statistics import median
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from benchmarks.timing import RESULTS, THREADS, alternating
+from cldm.build import load_model
+from cldm.condition import Condition, frames_of
+from cldm.config import ModelConfig, read_config
+from cldm.model import LayerDiffusion, Sampling
+from cldm.relation.effects import effects_document
+from cldm.relation.guides import unknown_hint
+from cldm.runtime import NetworkPrecision, Runtime, ready
+from ldm.document import flatten
+from ldm.values import Layers, Masks
+from paper.result import Figure, write_result
+
+NAMES = ("back", "far", "middle", "near")
+SIZES = (128, 512, 1024, 2048)
+_PARAMETERS = 256  # PCT-Net's low resolution
+
+
+def scene(size: int, moved: float) -> Layers:
+    """Three soft discs before a back; the nearest is moved by a share of the picture's width."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand(1, len(NAMES), 3, 8, 8, generator=generator)
+    rgb = F.interpolate(noise.flatten(0, 1), size=(size, size), mode="bilinear")[None]
+    line = (torch.arange(size) + 0.5) / size
+    discs = [
+        (line[:, None] - 0.6).square() + (line - centre).square()
+        for centre in (0.3, 0.5, 0.7 + moved)
+    ]
+    alpha = (size * (0.15 - torch.stack(discs).sqrt())).clamp(0, 1)
+    alpha = torch.cat([torch.ones(1, size, size), alpha])[None, :, None]
+    present = torch.ones(1, len(NAMES), dtype=torch.bool)
+    return Layers(rgba=torch.cat([rgb, alpha], dim=2), present=present)
+
+
+def edits(model: LayerDiffusion, size: int, rounds: int) -> dict[str, Figure]:
+    """Milliseconds of an edit and of its peers at one size."""
+    places = cycle([scene(size, 0.0), scene(size, 0.1)])
+    still = scene(size, 0.0)
+    document = effects_document(still, model.relate(still, unknown_hint(1)), NAMES)
+
+    def edit() -> Tensor:
+        layers = next(places)
+        return flatten(effects_document(layers, model.relate(layers, unknown_hint(1)), NAMES))
+
+    low = torch.rand(1, 12, _PARAMETERS, _PARAMETERS)
+    steps = {
+        f"edit_{size}_ms": edit,
+        f"flatten_{size}_ms": lambda: flatten(document),
+        f"affine_{size}_ms": lambda: transformed(still.rgb[:, 1], still.alpha[:, 1], low),
+    }
+    return {name: milliseconds(taken) for name, taken in alternating(steps, rounds).items()}
+
+
+def transformed(
+    rgb: Float[Tensor, "1 3 h w"],
+    mask: Float[Tensor, "1 1 h w"],
+    low: Float[Tensor, "1 12 y x"],
+) -> Float[Tensor, "1 3 h w"]:
+    """Colours under an affine map of their own at each pixel, where the mask is."""
+    raised = F.interpolate(low, size=rgb.shape[-2:], mode="bilinear")
+    matrix, offset = raised.split([9, 3], dim=1)
+    changed = torch.einsum("b i j h w, b j h w -> b i h w", matrix.unflatten(1, (3, 3)), rgb)
+    return torch.lerp(rgb, changed + offset, mask)
+
+
+def diffusion_step(model: LayerDiffusion, config: ModelConfig) -> Callable[[], Tensor]:
+    """One call of the denoiser for four layers, words and hints being known."""
+    layers = scene(config.picture, 0.0)
+    masks = Masks(area=layers.alpha[:, :, 0], present=layers.present)
+    condition = Condition(
+        tokens=model.tokenizer(NAMES)[None], masks=masks, frames=frames_of(masks, config)
+    )
+    denoiser = model.guided(condition, Sampling())
+    cells = config.canvas // model.autoencoder.factor
+    noisy = torch.randn(1, len(NAMES), config.autoencoder.latent_channels, cells, cells)
+    sigma = torch.ones(1, len(NAMES))
+    return lambda: denoiser(noisy, sigma)
+
+
+def figures(
+    model: LayerDiffusion, config: ModelConfig, sizes: Sequence[int], rounds: int
+) -> dict[str, Figure]:
+    """All that is measured, by name."""
+    step = {"diffusion_step_ms": diffusion_step(model, config)}
+    found = {name: milliseconds(taken) for name, taken in alternating(step, rounds).items()}
+    for size in sizes:
+        found = edits(model, size, rounds) | found
+    return dict(sorted(found.items()))
+
+
+def milliseconds(values: list[float]) -> Figure:
+    """Median, fastest and slowest."""
+    scaled = [1000 * value for value in values]
+    return Figure(value=median(scaled), low=min(scaled), high=max(scaled), unit="ms")
+
+
+@torch.inference_mode()
+def main() -> None:
+    """Measure, write one result."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", type=Path, default=Path("models/layers_tiny.yaml"))
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--rounds", type=int, default=9)
+    arguments = parser.parse_args()
+    torch.set_num_threads(THREADS)
+    config = read_config(arguments.model)
+    runtime = Runtime(
+        device=torch.device("cpu"),
+        precision=NetworkPrecision.float32,
+        low_vram=False,
+        compiled=False,
+    )
+    model = ready(load_model(config, arguments.model.parent), runtime)
+    sizes = " ".join(map(str, arguments.sizes))
+    write_result(
+        RESULTS / "relate.json",
+        command=f"python -m benchmarks.relate --model {arguments.model} --sizes {sizes}"
+        f" --rounds {arguments.rounds}",
+        seed=0,
+        scenes=1,
+        figures=figures(model, config, arguments.sizes, arguments.rounds),
+    )
+
+
+if __name__ == "__main__":
+    main()

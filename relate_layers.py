@@ -1,0 +1,107 @@
+"""A layered picture in, the same with light, shadow and reflection between its layers out.
+
+    python relate_layers.py stack.psd out/related
+    python relate_layers.py stack.ora out/related azimuth=-120 elevation=30 softness=0.2
+    python relate_layers.py out/meadow out/evening azimuth=10 elevation=15 colour=[1.2,1,0.8]
+
+The picture is a PSD, an OpenRaster file, a folder of PNG files with layers.json, or a folder that
+another of our commands wrote. Its lowest visible layer is the back; hidden layers stay hidden and
+cast nothing. Effects of an earlier run are replaced. Where nothing is said of the light it is taken
+as unknown. OUT gets one PNG per layer, document.psd, document.ora, composite.png and
+contact_sheet.png.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cldm.brief import Brief, BriefError, LightBrief, light_of
+from cldm.build import load_model
+from cldm.config import read_config
+from cldm.relation.artwork import ArtworkError, artwork_of, related
+from cldm.relation.guides import LightHint
+from cldm.runtime import RuntimeChoiceError, usable_device
+from ldm.checkpoint import WeightsError
+from ldm.document import flatten
+from ldm.export.contact_sheet import write_relation_sheet
+from ldm.export.folder import OutputError, finished_folder, require_writable
+from ldm.export.layered import LayeredFileError, read_layered
+from ldm.settings import ConfigError, filled, one_line, words_of
+
+MISTAKES = (
+    ArtworkError,
+    BriefError,
+    ConfigError,
+    LayeredFileError,
+    OutputError,
+    RuntimeChoiceError,
+    WeightsError,
+    OSError,
+)
+"""What a person's mistakes become; the text of each is one line."""
+
+
+def main() -> None:
+    """Read, relate, write."""
+    arguments = _arguments()
+    begin = time.perf_counter()
+    config = read_config(arguments.model)
+    light = _light(arguments.light)
+    device = usable_device(arguments.device)
+    require_writable(arguments.out)
+    artwork = artwork_of(read_layered(arguments.stack), config.max_slots)
+    model = load_model(config, arguments.model.parent).requires_grad_(False).to(device)
+
+    effects = model.relate(artwork.layers, light)
+    if not arguments.refine_edges:
+        effects = replace(effects, alpha=artwork.layers.alpha)
+    document = related(artwork, effects)
+    with finished_folder(
+        arguments.out, layers=artwork.layers, names=artwork.names, document=document, text={}
+    ) as folder:
+        write_relation_sheet(
+            flatten(document),
+            layers=artwork.layers,
+            effects=effects,
+            names=artwork.names,
+            path=folder / "contact_sheet.png",
+        )
+    seconds = time.perf_counter() - begin
+    print(f"{arguments.out}: {len(artwork.names)} layers related in {seconds:.1f} s")
+
+
+def _light(words: Sequence[str]) -> LightHint:
+    """The light that is given, or an unknown one."""
+    with one_line("light"):
+        light = filled(LightBrief(), words_of(words)) if words else None
+    return light_of(Brief(light=light))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("stack", type=Path, help="a PSD or ORA file, or a folder")
+    parser.add_argument("out", type=Path, help="the folder to write")
+    parser.add_argument(
+        "light",
+        nargs="*",
+        metavar="key=value",
+        help="azimuth, elevation (degrees), softness, ambient (0 to 1), colour=[r,g,b]",
+    )
+    parser.add_argument("--model", type=Path, default=Path("models/layers_tiny.yaml"))
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps, ...")
+    parser.add_argument(
+        "--refine-edges",
+        action="store_true",
+        help="let the network refine the layers' alpha too, anew in every run",
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except MISTAKES as error:
+        sys.exit(f"error: {error}")
