@@ -38,7 +38,7 @@ class RelationTransformer(nn.Module):
         self.head = self.look.head(width)
 
     def forward(self, layers: Layers, hint: LightHint) -> Effects:
-        """Effects of the layers' own size; the back, absent and invisible slots stay as they are."""
+        """Effects of the layers' own size; the back, and slots absent or invisible, stay."""
         view = self.look(layers, hint)
         num_slots, num_patches = view.patches.shape[1:3]
         place = position(view.grid, self.width).to(view.patches.device)
