@@ -1,10 +1,10 @@
-"""Why a photograph is refused: the reasons that are counted, and the error that carries one."""
+"""Why a photograph cannot be opened: the reasons that are counted, and the error of one."""
 
 from enum import Enum
 
 
 class Reason(Enum):
-    """What is wrong with a photograph that is refused, before it is taken apart or after."""
+    """What is wrong with a photograph (`annotator.acceptance.Flaw`: with what it fell into)."""
 
     MISSING = "missing"
     NOT_A_PICTURE = "not_a_picture"
@@ -15,11 +15,6 @@ class Reason(Enum):
     HUGE = "huge"
     TRANSPARENT = "transparent"
     BAD_ANNOTATION = "bad_annotation"
-    BLURRED = "blurred"
-    FEW_REGIONS = "few_regions"
-    SMALL_REGIONS = "small_regions"
-    HARD_EDGES = "hard_edges"
-    POOR_RECOMPOSITION = "poor_recomposition"
 
 
 class PhotographError(ValueError):
