@@ -8,8 +8,8 @@ from pathlib import Path
 
 from cldm.build import build_model
 from cldm.config import RelationKind, RunConfig, read_run
-from ldm.checkpoint import WeightsError, load_weights, save_weights
-from ldm.settings import ConfigError
+from ldm.checkpoint import load_weights, save_weights
+from ldm.mistake import MistakeError
 
 
 def main() -> None:
@@ -28,5 +28,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (ConfigError, WeightsError, OSError) as error:
+    except (MistakeError, OSError) as error:
         sys.exit(f"error: {error}")

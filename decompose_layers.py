@@ -15,10 +15,11 @@ from pathlib import Path
 from annotator.config import DecomposerConfig
 from annotator.opening import Limits, photograph
 from annotator.sources.folder import file_entries
-from decomposing import MISTAKES, decomposer
+from decomposing import decomposer
 from ldm.document import Document, Sheet, flatten
 from ldm.export.contact_sheet import write_cells
 from ldm.export.folder import finished_folder, require_writable
+from ldm.mistake import MistakeError
 from ldm.settings import filled, one_line, words_of
 
 
@@ -33,7 +34,7 @@ def main() -> None:
     opened = photograph(entry, Limits(long_side=config.long_side))
     decomposition = decomposer(config)(opened)
 
-    layers = decomposition.stack()
+    layers = decomposition.to_layers()
     names = [layer.label or f"object {slot}" for slot, layer in enumerate(decomposition.layers)]
     names[0] = "back"
     document = Document(
@@ -60,5 +61,5 @@ def _arguments() -> argparse.Namespace:
 if __name__ == "__main__":
     try:
         main()
-    except MISTAKES as error:
+    except (MistakeError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -6,44 +6,22 @@ from pathlib import Path
 
 from annotator.acceptance import Limits as AcceptanceLimits
 from annotator.classical import ClassicalSegmenter
-from annotator.completion import CheckpointError, Completion, LamaCompletion, OpenCvCompletion
+from annotator.completion import Completion, LamaCompletion, OpenCvCompletion
 from annotator.config import CompletionKind, DecomposerConfig, OrderingKind, SegmenterKind
-from annotator.depth import DepthFolderError, DepthOrdering
+from annotator.depth import DepthOrdering
 from annotator.opening import Limits as OpeningLimits
 from annotator.ordering import CueOrdering, Ordering
-from annotator.plan import PlanError
 from annotator.pseudo_layers import Decomposer
-from annotator.refusal import PhotographError
 from annotator.regions import RegionLimits
-from annotator.sam import SamSegmenter, SamSettings, SegmenterError, load_sam
+from annotator.sam import SamSegmenter, SamSettings, load_sam
 from annotator.sample_maker import SampleMaker
 from annotator.segmenter import Segmenter
-from annotator.sources.entry import SourceError
-from annotator.worker import WorkError
 from cldm.build import load_model
 from cldm.completion import DiffusionCompletion
 from cldm.config import read_config
 from cldm.model import Sampling
-from cldm.runtime import RuntimeChoiceError, usable_device
-from ldm.checkpoint import WeightsError
-from ldm.export.folder import OutputError
-from ldm.settings import ConfigError
+from cldm.runtime import usable_device
 
-MISTAKES = (
-    CheckpointError,
-    ConfigError,
-    DepthFolderError,
-    OutputError,
-    PhotographError,
-    PlanError,
-    RuntimeChoiceError,
-    SegmenterError,
-    SourceError,
-    WeightsError,
-    WorkError,
-    OSError,
-)
-"""What a person's mistakes become; the text of each is one line."""
 _LIBRARIES = ("torch", "opencv-python", "scikit-image", "pymatting", "segment-anything")
 
 
@@ -53,15 +31,21 @@ class Factory:
 
     config: DecomposerConfig
 
-    def __call__(self) -> SampleMaker:
+    @property
+    def history(self) -> str:
+        """By what photographs are taken apart: parts, and versions of the libraries behind them."""
         config = self.config
         parts = f"{config.segmenter.value}, {config.ordering.value}, {config.completion.value}"
         versions = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
+        return f"taken apart by {parts}; {versions}"
+
+    def __call__(self) -> SampleMaker:
+        config = self.config
         return SampleMaker(
             decomposer=decomposer(config),
             opening=OpeningLimits(long_side=config.long_side),
             acceptance=AcceptanceLimits(objects=config.num_regions),
-            history=f"taken apart by {parts}; {versions}",
+            history=self.history,
         )
 
 

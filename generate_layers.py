@@ -14,15 +14,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cldm.brief import BriefError, light_of, names_of, read_brief, sampling_of, task_of
+from cldm.brief import light_of, names_of, read_brief, sampling_of, task_of
 from cldm.build import load_model, widths_of
 from cldm.config import read_config
 from cldm.results import Results, write_results
-from cldm.runtime import RuntimeChoiceError, add_runtime_arguments, ready, runtime_of
-from ldm.checkpoint import WeightsError, overlay_weights
-from ldm.export.folder import OutputError, require_writable
+from cldm.runtime import add_runtime_arguments, ready, runtime_of
+from ldm.checkpoint import overlay_weights
+from ldm.export.folder import require_writable
 from ldm.lora import asked_lora, merge_lora
-from ldm.settings import ConfigError
+from ldm.mistake import MistakeError
 
 
 def main() -> None:
@@ -86,12 +86,5 @@ def _arguments() -> argparse.Namespace:
 if __name__ == "__main__":
     try:
         main()
-    except (
-        BriefError,
-        ConfigError,
-        OutputError,
-        RuntimeChoiceError,
-        WeightsError,
-        OSError,
-    ) as error:
+    except (MistakeError, OSError) as error:
         sys.exit(f"error: {error}")

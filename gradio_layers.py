@@ -24,9 +24,8 @@ from gradio.events import Dependency
 from cldm.build import load_model
 from cldm.config import ModelConfig, read_config
 from cldm.model import LayerDiffusion
-from cldm.runtime import RuntimeChoiceError, add_runtime_arguments, ready, runtime_of
-from ldm.checkpoint import WeightsError
-from ldm.settings import ConfigError
+from cldm.runtime import add_runtime_arguments, ready, runtime_of
+from ldm.mistake import MistakeError
 from studio import Studio
 from studio_desk import Desk, lay_desk, lay_outcome
 
@@ -153,5 +152,5 @@ def _arguments() -> argparse.Namespace:
 if __name__ == "__main__":
     try:
         main()
-    except (ConfigError, RuntimeChoiceError, WeightsError) as error:
+    except MistakeError as error:
         sys.exit(f"error: {error}")

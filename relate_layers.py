@@ -18,30 +18,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cldm.brief import Brief, BriefError, LightBrief, light_of
+from cldm.brief import Brief, LightBrief, light_of
 from cldm.build import load_model
 from cldm.config import read_config
-from cldm.relation.artwork import ArtworkError, artwork_of, related
+from cldm.relation.artwork import artwork_of, related
 from cldm.relation.guides import LightHint
-from cldm.runtime import RuntimeChoiceError, usable_device
-from ldm.checkpoint import WeightsError
+from cldm.runtime import usable_device
 from ldm.document import flatten
 from ldm.export.contact_sheet import write_relation_sheet
-from ldm.export.folder import OutputError, finished_folder, require_writable
-from ldm.export.layered import LayeredFileError, read_layered
-from ldm.settings import ConfigError, filled, one_line, words_of
-
-MISTAKES = (
-    ArtworkError,
-    BriefError,
-    ConfigError,
-    LayeredFileError,
-    OutputError,
-    RuntimeChoiceError,
-    WeightsError,
-    OSError,
-)
-"""What a person's mistakes become; the text of each is one line."""
+from ldm.export.folder import finished_folder, require_writable
+from ldm.export.layered import read_layered
+from ldm.mistake import MistakeError
+from ldm.settings import filled, one_line, words_of
 
 
 def main() -> None:
@@ -103,5 +91,5 @@ def _arguments() -> argparse.Namespace:
 if __name__ == "__main__":
     try:
         main()
-    except MISTAKES as error:
+    except (MistakeError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -15,9 +15,9 @@ from pathlib import Path
 from cldm.adding import complete, match
 from cldm.flat import add_model_arguments, config_of
 from cldm.runtime import NetworkPrecision
-from ldm.checkpoint import WeightsError, require_new, write_tensors
+from ldm.checkpoint import require_new, write_tensors
 from ldm.foreign import read_foreign
-from ldm.settings import ConfigError
+from ldm.mistake import MistakeError
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -53,5 +53,5 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
 if __name__ == "__main__":
     try:
         main()
-    except (ConfigError, WeightsError, OSError) as error:
+    except (MistakeError, OSError) as error:
         sys.exit(f"error: {error}")

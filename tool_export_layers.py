@@ -14,9 +14,9 @@ from pathlib import Path
 
 from cldm.exporting import flat_weights, write_diffusers
 from cldm.flat import add_model_arguments, config_of
-from ldm.checkpoint import WeightsError, require_new, write_tensors
+from ldm.checkpoint import require_new, write_tensors
 from ldm.foreign import read_foreign
-from ldm.settings import ConfigError
+from ldm.mistake import MistakeError
 from ldm.weights import Naming
 
 
@@ -46,5 +46,5 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
 if __name__ == "__main__":
     try:
         main()
-    except (ConfigError, WeightsError, OSError) as error:
+    except (MistakeError, OSError) as error:
         sys.exit(f"error: {error}")

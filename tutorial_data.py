@@ -24,7 +24,8 @@ from annotator.pipeline import Engine, run
 from annotator.report import write_report
 from annotator.shard import read_records, shard_paths
 from annotator.sources.named import named_entries
-from decomposing import MISTAKES, Factory
+from decomposing import Factory
+from ldm.mistake import MistakeError
 from ldm.settings import ConfigError, filled, one_line, read_yaml, words_of, yaml_of
 
 # Settings
@@ -63,7 +64,7 @@ def main() -> None:
             factory,
             out / split,
             engine=engine,
-            settings=yaml_of(config.decomposer),
+            settings=yaml_of(config.decomposer) + factory.history,
             shard_size=config.shard_size,
         )
         print(f"{out / split}: {total.kept} of {total.photographs} photographs kept")
@@ -105,5 +106,5 @@ def kept_aside(keys: Sequence[str], share: float) -> set[str]:
 if __name__ == "__main__":
     try:
         main()
-    except MISTAKES as error:
+    except (MistakeError, OSError) as error:
         sys.exit(f"error: {error}")

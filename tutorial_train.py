@@ -13,11 +13,9 @@ import pytorch_lightning as pl
 
 from annotator.scenes.dataset import AnalyticScenes, read_backdrops, read_cutouts
 from cldm.config import RunConfig, Stage, read_run
-from cldm.data import DataError
 from cldm.training.fitting import fit
 from cldm.training.stage import Prepared, prepare_autoencoder, prepare_layers, prepare_relation
-from ldm.checkpoint import WeightsError
-from ldm.settings import ConfigError
+from ldm.mistake import MistakeError
 
 # Settings
 settings = RunConfig(
@@ -69,5 +67,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (ConfigError, DataError, WeightsError) as error:
+    except MistakeError as error:
         sys.exit(f"error: {error}")

@@ -6,14 +6,15 @@ from enum import Enum
 
 import cv2
 import numpy as np
+import torch
 from jaxtyping import Float32, UInt8
 
-from annotator.pseudo_layers import Decomposition
+from annotator.pseudo_layers import Decomposition, tensors_of
+from ldm import metrics
+from ldm.compositing import stack
 
 _SHARPNESS_SIDE = 512
 """Sharpness is measured with at most this long side, in pixels."""
-_PERFECT = 1e-10
-"""A mean square error taken for none: 100 dB."""
 
 
 class Flaw(Enum):
@@ -87,17 +88,12 @@ def judge(decomposition: Decomposition, limits: Limits) -> Verdict:
 
 def recomposed(layers: Sequence[UInt8[np.ndarray, "h w 4"]]) -> Float32[np.ndarray, "h w 3"]:
     """The picture 0..1 that opaque layer 0 and those laid over it in turn make."""
-    picture = layers[0][..., :3].astype(np.float32) / 255
-    for layer in layers[1:]:
-        rgb, alpha = np.split(layer.astype(np.float32) / 255, [3], axis=-1)
-        picture = rgb * alpha + picture * (1 - alpha)
-    return picture
+    return stack(tensors_of(layers))[0].movedim(0, -1).numpy()
 
 
 def psnr(pixels: UInt8[np.ndarray, "h w 3"], found: Float32[np.ndarray, "h w 3"]) -> float:
     """Peak signal-to-noise ratio in dB of `found` 0..1, at most 100."""
-    error = np.square(pixels / 255 - found).mean()
-    return float(-10 * np.log10(max(error, _PERFECT)))
+    return float(metrics.psnr(torch.from_numpy(pixels) / 255, torch.from_numpy(found)))
 
 
 def sharpness(pixels: UInt8[np.ndarray, "h w 3"]) -> float:

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float32, UInt8
 
+from ldm.mistake import MistakeError
+
 _SWEEPS = 16
 _NEIGHBOURS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32) / 4
 _MULTIPLE = 8
@@ -26,7 +28,7 @@ class Completion(Protocol):
     ) -> UInt8[np.ndarray, "h w 3"]: ...
 
 
-class CheckpointError(ValueError):
+class CheckpointError(MistakeError):
     """A file of weights is missing or is not what it should be; the text is one line."""
 
 

@@ -15,10 +15,12 @@ from transformers import (
     pipeline,
 )
 
+from ldm.mistake import MistakeError
+
 _FILES = ("config.json", "preprocessor_config.json")
 
 
-class DepthFolderError(ValueError):
+class DepthFolderError(MistakeError):
     """The folder of a depth network lacks something; the text is one line."""
 
 

@@ -11,16 +11,18 @@ from pathlib import Path
 
 from annotator.maker import Entry
 from annotator.shard import replace_text
+from ldm.mistake import MistakeError
 
 
-class PlanError(ValueError):
+class PlanError(MistakeError):
     """The folder is being filled with something else, or by somebody else; one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All that the shards' bytes depend on: resolved settings, line by line; the list of entries
-    (their number, SHA-256 of their keys in order); entries to a shard; threads of arithmetic."""
+    """What has to be the same when a run goes on: resolved settings and versions, line by line; the
+    list of entries (their number, SHA-256 of their keys in order); entries to a shard; threads of
+    arithmetic. The files themselves, photographs and weights, are taken on trust."""
 
     settings: Sequence[str]
     photographs: int

@@ -14,6 +14,7 @@ from annotator.ordering import Ordering
 from annotator.photograph import Photograph
 from annotator.regions import Region, RegionLimits, regions
 from annotator.segmenter import Segmenter
+from ldm.export.bitmap import restored
 from ldm.values import Layers
 
 # Below this alpha nothing is seen, and what lies behind is known.
@@ -41,11 +42,15 @@ class Decomposition:
     photograph: Photograph
     layers: tuple[PseudoLayer, ...]
 
-    def stack(self) -> Layers:
+    def to_layers(self) -> Layers:
         """The layers as tensors, a batch of one."""
-        rgba = np.stack([layer.rgba for layer in self.layers])
-        pixels = torch.from_numpy(rgba).movedim(-1, -3).float() / 255
-        return Layers(rgba=pixels[None], present=torch.ones(1, len(rgba), dtype=torch.bool))
+        return tensors_of([layer.rgba for layer in self.layers])
+
+
+def tensors_of(layers: Sequence[UInt8[np.ndarray, "h w 4"]]) -> Layers:
+    """Layers of one picture as tensors, a batch of one."""
+    rgba = torch.stack([restored(layer) for layer in layers], dim=1)
+    return Layers(rgba=rgba, present=torch.ones(rgba.shape[:2], dtype=torch.bool))
 
 
 @dataclass(frozen=True, kw_only=True)

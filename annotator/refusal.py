@@ -2,6 +2,8 @@
 
 from enum import Enum
 
+from ldm.mistake import MistakeError
+
 
 class Reason(Enum):
     """What is wrong with a photograph (`annotator.acceptance.Flaw`: with what it fell into)."""
@@ -17,7 +19,7 @@ class Reason(Enum):
     BAD_ANNOTATION = "bad_annotation"
 
 
-class PhotographError(ValueError):
+class PhotographError(MistakeError):
     """A photograph that is refused; the text is one line that names it and says why."""
 
     def __init__(self, reason: Reason, text: str) -> None:

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from annotator.photograph import Mark
 from annotator.segmenter import Segment
+from ldm.mistake import MistakeError
 
 
-class SegmenterError(ValueError):
+class SegmenterError(MistakeError):
     """A segmenter cannot be had; one line says what to do."""
 
 

@@ -143,7 +143,8 @@ def tally(records: Iterable[Record]) -> Tally:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all; unlike that of `draft`, the temporary name tells whose it
+    is, so that the next run can take it away where this one is killed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

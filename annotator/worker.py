@@ -11,6 +11,8 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
+from ldm.mistake import MistakeError
+
 RequestT = TypeVar("RequestT")
 AnswerT = TypeVar("AnswerT")
 
@@ -23,7 +25,7 @@ class WorkerDiedError(Exception):
     """The process ended without an answer; the text says how."""
 
 
-class WorkError(RuntimeError):
+class WorkError(MistakeError):
     """The work as a whole cannot go on; the text is one line."""
 
 

@@ -17,6 +17,7 @@ from cldm.condition import Condition, frames_of
 from cldm.config import ModelConfig
 from cldm.model import Order, Sampling, Task
 from cldm.relation.guides import LightHint, unknown_hint
+from ldm.mistake import MistakeError
 from ldm.sampler import Sampler
 from ldm.settings import one_line
 from ldm.text import Tokenizer
@@ -25,7 +26,7 @@ from ldm.values import Layers, Light, Masks
 _RANDOM_SEED_END = 2**31
 
 
-class BriefError(ValueError):
+class BriefError(MistakeError):
     """A brief that cannot be followed; its text is one line for a person."""
 
 

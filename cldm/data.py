@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
+from ldm.mistake import MistakeError
 from ldm.storage import StoredLayer, read_shard
 
 
@@ -22,7 +23,7 @@ class Assets:
     backdrops: tuple[StoredLayer, ...]
 
 
-class DataError(ValueError):
+class DataError(MistakeError):
     """Training data that cannot be learned from; its text is one line for a person."""
 
 

@@ -8,10 +8,11 @@ import torch
 from einops import rearrange, repeat
 
 from cldm.model import LayerDiffusion
+from ldm.mistake import MistakeError
 from ldm.prepacked import prepack
 
 
-class RuntimeChoiceError(ValueError):
+class RuntimeChoiceError(MistakeError):
     """A device that cannot be used; its text is one line for a person."""
 
 

@@ -8,11 +8,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ldm.export.draft import draft
+from ldm.mistake import MistakeError
 
 _AT_ONCE = 32
 
 
-class WeightsError(ValueError):
+class WeightsError(MistakeError):
     """Weights that cannot be used; its text is one line for a person."""
 
 

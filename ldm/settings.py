@@ -12,10 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from ldm.mistake import MistakeError
+
 Settings = TypeVar("Settings")
 
 
-class ConfigError(ValueError):
+class ConfigError(MistakeError):
     """Settings that cannot be read; its text is one line for a person."""
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from annotator.refusal import PhotographError, Reason
 from annotator.sources.annotation import Annotation
+from ldm.mistake import MistakeError
 from ldm.storage import Provenance
 
 # What is taken for a picture by its name; what it is is seen when it is opened.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 
 
-class SourceError(ValueError):
+class SourceError(MistakeError):
     """Photographs that cannot be listed; the text is one line that names the file."""
 
 

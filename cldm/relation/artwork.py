@@ -12,6 +12,7 @@ import torch
 from cldm.relation.effects import EFFECT_SHEETS, effects_document
 from ldm.document import Blend, Document, Sheet, clipping_runs, flatten
 from ldm.export.ora import UNLIT
+from ldm.mistake import MistakeError
 from ldm.values import Effects, Layers
 
 _ADDED = EFFECT_SHEETS | {UNLIT: Blend.NORMAL}
@@ -19,7 +20,7 @@ _LEAST_ALPHA = 1 - 1.5 / 255  # of an opaque back: one level of 255 may be missi
 _LONGEST_NAME = 200  # with what effects add to it, a PSD still holds it whole
 
 
-class ArtworkError(ValueError):
+class ArtworkError(MistakeError):
     """A document whose layers cannot be related; its text is one line for a person."""
 
 

@@ -10,13 +10,14 @@ from ldm.export.draft import draft_folder
 from ldm.export.ora import write_ora
 from ldm.export.png import write_picture
 from ldm.export.psd import write_psd
+from ldm.mistake import MistakeError
 from ldm.values import Layers
 
 PSD = "document.psd"
 _COMPOSITE = "composite.png"
 
 
-class OutputError(ValueError):
+class OutputError(MistakeError):
     """A folder that cannot be written to; its text is one line for a person."""
 
 

@@ -7,11 +7,12 @@ from ldm.export.folder import PSD
 from ldm.export.ora import read_ora
 from ldm.export.png import MANIFEST, read_png_folder
 from ldm.export.psd import read_psd
+from ldm.mistake import MistakeError
 
 _READERS = {".psd": read_psd, ".ora": read_ora}
 
 
-class LayeredFileError(ValueError):
+class LayeredFileError(MistakeError):
     """A layered file that cannot be read; its text is one line for a person."""
 
 

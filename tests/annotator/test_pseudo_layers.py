@@ -122,7 +122,7 @@ def test_a_stack_has_the_layers_in_their_order() -> None:
     pixels = fixture("duck.jpg")
     area = disc(160, (80, 60), 30)[:120]
     found = DECOMPOSER(photograph(pixels, Mark(label="duck", area=area, exact=True)))
-    layers = found.stack()
+    layers = found.to_layers()
     assert layers.rgba.shape == (1, 2, 4, 120, 160)
     assert layers.present.all()
     for slot, layer in enumerate(found.layers):
