@@ -14,7 +14,7 @@ from annotator.scenes.dataset import AnalyticScenes, read_backdrops, read_cutout
 from cldm.build import load_model
 from cldm.condition import Condition, frames_of
 from cldm.config import ModelConfig, read_config
-from cldm.data import Assets, CanvasDataset, backdrop_canvas, cutout_canvas, read_assets
+from cldm.data import Assets, CanvasDataset, backdrop_canvas, cutout_canvas, read_assets, shards_of
 from cldm.examples import random_frames
 from cldm.losses import over_colours
 from cldm.model import LayerDiffusion, Sampling
@@ -87,7 +87,7 @@ def document_of(model: LayerDiffusion, layers: Layers) -> Document:
 
 def autoencoder_psnr(model: LayerDiffusion, config: ModelConfig) -> list[float]:
     """PSNR in dB over random solid colours, of each of 64 validation canvases."""
-    assets = read_assets([DATA / "validation" / "cutouts.tar"])
+    assets = read_assets(shards_of(DATA / "validation"))
     unseen = Assets(cutouts=assets.cutouts, backdrops=assets.cutouts)
     canvases = iter(CanvasDataset(unseen, size=config.canvas, seed=64))
     truth = torch.stack([next(canvases) for _ in range(64)])
@@ -128,12 +128,8 @@ def main() -> None:
     model = load_model(config, MODEL.parent)
     torch.manual_seed(0)
     random = np.random.default_rng(64)
-    shards = [
-        DATA / split / f"{name}.tar"
-        for split in ("train", "validation")
-        for name in ("cutouts", "backdrops")
-    ]
-    assets = read_assets(shards)
+    splits = ("train", "validation")
+    assets = read_assets([shard for split in splits for shard in shards_of(DATA / split)])
     found: dict[str, list[float]] = {"soft_iou": [], "leakage": [], "missing": []}
     exported: list[float] = []
     for seed in tqdm(range(0, arguments.briefs, BATCH), desc="briefs", unit="batch"):
