@@ -93,7 +93,7 @@ def recomposed(layers: Sequence[UInt8[np.ndarray, "h w 4"]]) -> Float32[np.ndarr
 
 def psnr(pixels: UInt8[np.ndarray, "h w 3"], found: Float32[np.ndarray, "h w 3"]) -> float:
     """Peak signal-to-noise ratio in dB of `found` 0..1, at most 100."""
-    return float(metrics.psnr(torch.from_numpy(pixels) / 255, torch.from_numpy(found)))
+    return float(metrics.psnr(torch.tensor(pixels) / 255, torch.tensor(found)))
 
 
 def sharpness(pixels: UInt8[np.ndarray, "h w 3"]) -> float:
