@@ -22,8 +22,8 @@ from cldm.build import load_model
 from cldm.config import read_config
 from cldm.model import LayerDiffusion
 from cldm.relation.guides import LightHint
-from cldm.training.relation import shown
 from ldm.compositing import stack, visibility
+from ldm.effects import shown
 from ldm.metrics import (
     affected_region,
     edit_error,

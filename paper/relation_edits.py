@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from annotator.scenes.analytic import lit, polished, random_gloss, random_light
 from annotator.scenes.dataset import AnalyticScenes
 from annotator.scenes.placement import placed
-from cldm.training.relation import shown
+from ldm.effects import shown
 from ldm.metrics import affected_region
 from ldm.scene import Scene
 from ldm.values import Layers, TensorValue

@@ -8,7 +8,6 @@ from jaxtyping import Float
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from cldm.relation.effects import effects_document
 from cldm.relation.guides import LightHint
 from cldm.relation.losses import (
     affected,
@@ -22,10 +21,10 @@ from cldm.relation.losses import (
 from cldm.relation.network import RelationNetwork
 from cldm.training.optimisation import one_cycle
 from ldm.compositing import stack
-from ldm.document import flatten
+from ldm.effects import shown
 from ldm.metrics import psnr
 from ldm.scene import Scene
-from ldm.values import Effects, Layers
+from ldm.values import Effects
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +105,3 @@ class RelationTraining(pl.LightningModule):
         """The network's effects for scenes, told all of their light or nothing."""
         flags = torch.full_like(batch.light.azimuth, given, dtype=torch.bool)
         return self.network(batch.layers, LightHint(light=batch.light, given=flags))
-
-
-def shown(layers: Layers, effects: Effects) -> Float[Tensor, "b 3 h w"]:
-    """The picture that layers show under effects."""
-    names = [f"layer {slot}" for slot in range(layers.rgba.shape[1])]
-    rgb, _ = flatten(effects_document(layers, effects, names)).split([3, 1], dim=1)
-    return rgb

@@ -10,7 +10,7 @@ from subjects import picture, planet
 from torch import Generator
 
 from annotator.scenes.dataset import AnalyticScenes
-from cldm.training.relation import shown
+from ldm.effects import shown
 from ldm.values import Effects, Layers, Light
 from paper.relation import UNITS, Contestants, blind, figures, measured, measured_edit
 from paper.relation_edits import EditedScene, analytic_edit, cast_region, slot_mask

@@ -11,8 +11,8 @@ from skimage.exposure import cumulative_distribution
 from subjects import picture
 from torch import Generator, Tensor
 
-from cldm.training.relation import shown
 from ldm.compositing import stack
+from ldm.effects import shown
 from ldm.scene import Scene
 from ldm.values import Effects, Layers, Light, identity_effects
 from paper.relation_edits import Move, random_move, recoloured, slid
