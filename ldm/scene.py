@@ -87,3 +87,26 @@ def _among(effects: Effects, present: Bool[Tensor, "b n"]) -> Effects:
         reflection=torch.where(there, effects.reflection, 0.0),
         alpha=torch.where(there, effects.alpha, 0.0),
     )
+
+
+def chosen(first: Scene, second: Scene, take: Bool[Tensor, " b"]) -> Scene:
+    """The first scene of each picture where `take` holds, else the second; both in one light."""
+
+    def either(one: Tensor, other: Tensor) -> Tensor:
+        return torch.where(take[:, None, None, None, None], one, other)
+
+    mine, theirs = first.effects, second.effects
+    return Scene(
+        layers=Layers(
+            rgba=either(first.layers.rgba, second.layers.rgba),
+            present=torch.where(take[:, None], first.layers.present, second.layers.present),
+        ),
+        light=first.light,
+        effects=Effects(
+            multiply=either(mine.multiply, theirs.multiply),
+            add=either(mine.add, theirs.add),
+            shadow=either(mine.shadow, theirs.shadow),
+            reflection=either(mine.reflection, theirs.reflection),
+            alpha=either(mine.alpha, theirs.alpha),
+        ),
+    )
