@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from cldm.relation.effects import effects_document
 from torch import Generator
 
 from annotator.scenes.analytic import analytic_transport
@@ -12,7 +13,6 @@ from annotator.scenes.staged import agreeing, scene_of, staged_layers, staged_li
 from annotator.scenes.staging import Ground, Staging
 from annotator.scenes.supply import Supply
 from annotator.scenes.transport import lit, surroundings
-from cldm.relation.effects import effects_document
 from ldm.compositing import stack
 from ldm.document import flatten
 from ldm.scene import Scene
