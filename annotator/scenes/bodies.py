@@ -18,6 +18,7 @@ from ldm.projection import HORIZON, inflated
 
 FOCAL = 1.1  # as `ldm.projection` has it
 _NUM_CELLS = 80
+_THINNEST = 0.15  # of the thickest: what is as thin as a stalk has two sides, too
 _NEIGHBOURS = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
 
 
@@ -91,7 +92,8 @@ def cushion(
     half = 0.3 * min(around.bottom - around.top, around.right - around.left)
     base = around.bottom - 0.5 * half * (around.bottom - camera.horizon) / FOCAL
     scale = 1 / (base - camera.horizon)
-    relief = half * scale * inflated(small[None, None])[0, 0] * (small > 0.5)
+    thickness = inflated(small[None, None])[0, 0].clamp(min=_THINNEST)
+    relief = half * scale * thickness * (small > 0.5)
     sides = [camera.point(x, y, FOCAL * scale + side * relief) for side in (-1, 1)]
     vertices = torch.stack(sides, dim=1).flatten(1).T.contiguous()
     return vertices, _faces(small > 0.5)

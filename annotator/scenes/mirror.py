@@ -20,22 +20,20 @@ _WAVES = ((0.021, 31.0, 7.0), (0.014, -23.0, 43.0), (0.01, 61.0, 29.0))  # slope
 _SMOOTH = 0.6  # pixels
 
 
-def mirror_images(
-    world: World, alpha: Float[Tensor, "m 1 h w"], samples: int
-) -> Float[Tensor, "m 4 h w"]:
+def mirror_images(world: World, samples: int) -> Float[Tensor, "m 4 h w"]:
     """The share of each pixel's ground that mirrors each body, and the colours there (straight).
 
     The ground mirrors as strongly everywhere; a polished one blurs what is far from it, water
     ripples it. Dull grounds mirror nothing, nor does a body that stands on the ground.
     """
-    size = world.size
+    size, alpha = world.size, world.alpha
     if world.ground not in (Ground.glossy, Ground.water):
         return torch.zeros(len(alpha), 4, size, size, device=alpha.device)
     first = int(world.camera.horizon * size)
     pixel = torch.arange(first * size, size * size, device=alpha.device)
     canvases = bleed(world.canvases)[0]
     total = torch.zeros(len(alpha), 4, len(pixel), device=alpha.device)
-    for draws in passes(len(pixel), samples, alpha.device):
+    for draws in passes(pixel, samples):
         total = total + _mirrored(world, canvases, *_reflected(world, pixel, draws))
     flat = torch.zeros(len(alpha), 4, size * size, device=alpha.device)
     flat[..., pixel] = total / samples
@@ -80,11 +78,11 @@ def _mirrored(
     world: World, canvases: Float[Tensor, "m 4 s s"], rays: Rays, real: Bool[Tensor, "p s"]
 ) -> Float[Tensor, "m 4 p"]:
     """Premultiplied colours and number of the rays that meet each body before all others."""
-    distance = torch.stack([solid.hits(rays).distance for solid in world.solids])
+    distance = torch.stack([solid.distances(rays, real.flatten()) for solid in world.solids])
     nearest = distance.amin(dim=0)
     way = nearest.where(nearest.isfinite(), 0.0)
     x, y = world.camera.seen(rays.origin + rays.direction * way)
-    shown = (distance == nearest) & nearest.isfinite() & real.flatten()
+    shown = (distance == nearest) & nearest.isfinite()
     left, top, right, bottom = world.frames.box[0, :, :, None].unbind(dim=1)
     place = torch.stack([(x - left) / (right - left), (y - top) / (bottom - top)], dim=-1)
     colours = F.grid_sample(

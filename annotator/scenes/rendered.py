@@ -18,12 +18,12 @@ from annotator.scenes.supply import Supply
 from annotator.scenes.tracing import Rays
 from annotator.scenes.transport import Transport
 from annotator.scenes.world import Surface, World, world_of
-from ldm.compositing import bleed, place
+from ldm.compositing import bleed
 from ldm.projection import blur
 
 _FRONT = 0.7  # cosine of a usual front light to an upright face: what counts as 1
 _SKY, _OFF_GROUND = 1.1, 0.75  # what open sky and lit ground give to a body
-_SMOOTH = 0.7  # pixels: wide enough for noise, too narrow to be seen
+_SMOOTH = (0.7, 1.5, 1.5)  # pixels: key light has edges, sky and ground have none
 _SMALL = 1e-4
 
 
@@ -36,9 +36,9 @@ def rendered_transport(staging: Staging, supply: Supply, size: int, *, samples: 
     `annotator.scenes.tracing.start_tracing` comes first.
     """
     world = world_of(staging, supply, size)
-    alpha = place(world.canvases, world.frames, (size, size))[0, :, 3:]
+    alpha = world.alpha
     floor = _floor_light(world, samples)
-    bodies = [_body_light(world, body, alpha[body, 0], samples) for body in range(len(alpha))]
+    bodies = [_body_light(world, body, samples) for body in range(len(alpha))]
     key, sky = _received(floor, bodies, alpha)[None].split(1, dim=2)
     own_key, own_sky, own_ground = torch.stack([light[0] for light in bodies])[None].split(1, dim=2)
     return Transport(
@@ -47,7 +47,7 @@ def rendered_transport(staging: Staging, supply: Supply, size: int, *, samples: 
         own_key=own_key,
         own_sky=own_sky,
         own_ground=own_ground,
-        mirror=mirror_images(world, alpha, samples)[None],
+        mirror=mirror_images(world, samples)[None],
         present=torch.ones(1, len(alpha), dtype=torch.bool, device=alpha.device),
     )
 
@@ -71,7 +71,7 @@ def _floor_light(world: World, samples: int) -> Float[Tensor, "m 2 h w"]:
     first = 0 if world.ground is Ground.wall else int(world.camera.horizon * world.size)
     pixel = torch.arange(first * world.size, world.size**2, device=world.canvases.device)
     total, count = torch.zeros(1, device=pixel.device), torch.zeros(1, device=pixel.device)
-    for draws in passes(len(pixel), samples, pixel.device):
+    for draws in passes(pixel, samples):
         surface = world.floor(pixel, draws[:2])
         key = key_directions(world.light, draws[2:4])
         sky = cosine_directions(surface.normal, draws[4:6])
@@ -88,14 +88,12 @@ def _floor_light(world: World, samples: int) -> Float[Tensor, "m 2 h w"]:
     return torch.where(weight > 0.01 * samples, pictures, 1.0).clamp(0, 1)
 
 
-def _body_light(
-    world: World, body: int, alpha: Float[Tensor, "h w"], samples: int
-) -> Float[Tensor, "k 3 h w"]:
+def _body_light(world: World, body: int, samples: int) -> Float[Tensor, "k 3 h w"]:
     """Key light, sky and light off the ground on one body, in the worlds where it is the last,
     the last but one and so on; carried on beyond its edge."""
-    pixel = (alpha.flatten() > 0).nonzero()[:, 0]
-    total, count = torch.zeros(1, device=alpha.device), torch.zeros(1, device=alpha.device)
-    for draws in passes(len(pixel), samples, alpha.device):
+    pixel = (world.alpha[body].flatten() > 0).nonzero()[:, 0]
+    total, count = torch.zeros(1, device=pixel.device), torch.zeros(1, device=pixel.device)
+    for draws in passes(pixel, samples):
         surface = world.body(body, pixel, draws[:2])
         key = key_directions(world.light, draws[2:4])
         sky = cosine_directions(surface.normal, draws[4:6])
@@ -162,11 +160,11 @@ def _smooth(
     size: int,
 ) -> tuple[Float[Tensor, "k c {size} {size}"], Float[Tensor, "1 {size} {size}"]]:
     """Means as pictures, blurred a little within what was counted; and the counts, so blurred."""
-    flat = torch.zeros(*total.shape[:2], size * size, device=total.device)
-    flat[..., pixel] = total
-    weight = torch.zeros(1, size * size, device=total.device)
-    weight[0, pixel] = count.float()
-    pictures, weight = (
-        blur(part.unflatten(-1, (size, size)), _SMOOTH / size) for part in (flat, weight)
-    )
-    return pictures / weight.clamp(min=_SMALL), weight
+    flat = torch.zeros(len(total) + 1, total.shape[1], size * size, device=total.device)
+    flat[..., pixel] = torch.cat([total, count.expand_as(total[:1])])
+    soft = [
+        blur(part, width / size)
+        for part, width in zip(flat.unflatten(-1, (size, size)).unbind(1), _SMOOTH, strict=False)
+    ]
+    means = [part[:-1] / part[-1:].clamp(min=_SMALL) for part in soft]
+    return torch.stack(means, dim=1), soft[0][-1:]

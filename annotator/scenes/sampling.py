@@ -4,28 +4,28 @@ import math
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float
-from torch import Generator, Tensor
+from jaxtyping import Float, Int
+from torch import Tensor
 from torch.quasirandom import SobolEngine
 
 from annotator.scenes.staging import KeyLight
 
-_NUM_DRAWS = 8
+_PRIMES = (2, 3, 5, 7, 11, 13, 17, 19)
 _RAYS_AT_ONCE = 1 << 20
 _LOWEST, _HIGHEST = 0.15, math.pi / 2 - 0.05  # radians, as in `ldm.projection.key_occlusion`
 
 
-def passes(
-    num_pixels: int, samples: int, device: torch.device
-) -> Iterator[Float[Tensor, "8 {num_pixels} _"]]:
+def passes(pixel: Int[Tensor, " p"], samples: int) -> Iterator[Float[Tensor, "8 p _"]]:
     """Numbers in 0..1 for `samples` paths from each pixel, in portions that memory can hold.
 
-    Sobol's sequence, shifted at random for each pixel (Cranley and Patterson, 1976); always the
-    same for as many pixels and samples.
+    Sobol's sequence, shifted for each pixel (Cranley and Patterson, 1976) by multiples of
+    irrational numbers, so that neighbours differ and their mean is even. Always the same numbers
+    for a pixel.
     """
-    sequence = SobolEngine(_NUM_DRAWS, scramble=True, seed=0).draw(samples).T.to(device)
-    shift = torch.rand(_NUM_DRAWS, num_pixels, 1, generator=Generator().manual_seed(0)).to(device)
-    for portion in sequence[:, None].split(max(1, _RAYS_AT_ONCE // max(1, num_pixels)), dim=-1):
+    sequence = SobolEngine(len(_PRIMES), scramble=True, seed=0).draw(samples).T.to(pixel.device)
+    roots = torch.tensor(_PRIMES, dtype=torch.float64, device=pixel.device).sqrt()
+    shift = (roots[:, None] * pixel % 1).float()[:, :, None]
+    for portion in sequence[:, None].split(max(1, _RAYS_AT_ONCE // max(1, len(pixel))), dim=-1):
         yield (portion + shift) % 1
 
 
@@ -52,4 +52,4 @@ def cosine_directions(
 
 def unit(vectors: Float[Tensor, "3 *k"]) -> Float[Tensor, "3 *k"]:
     """Vectors of length 1."""
-    return vectors / vectors.norm(dim=0, keepdim=True).clamp(min=1e-9)
+    return vectors / vectors.square().sum(dim=0, keepdim=True).sqrt().clamp(min=1e-9)

@@ -33,14 +33,6 @@ class Rays:
     direction: Float[Tensor, "3 k"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Hits:
-    """Where rays first meet a solid: how far away (infinity: nowhere), and its outward normal."""
-
-    distance: Float[Tensor, " k"]
-    normal: Float[Tensor, "3 k"]
-
-
 def start_tracing(threads: int, folder: Path = Path("/usr/lib")) -> torch.device:
     """Choose how this process traces rays: on a GPU with OptiX, else on `threads` threads by LLVM.
 
@@ -84,10 +76,10 @@ def _works(variant: str) -> bool:
 
 
 class Solid:
-    """A closed mesh with smooth normals."""
+    """A closed mesh."""
 
     def __init__(self, vertices: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> None:
-        mesh: Any = mi.Mesh("solid", len(vertices), len(faces), has_vertex_normals=True)
+        mesh: Any = mi.Mesh("solid", len(vertices), len(faces))
         parameters: Any = mi.traverse(mesh)
         parameters["vertex_positions"] = mi.Float(vertices.float().flatten())
         parameters["faces"] = mi.UInt32(faces.int().flatten())
@@ -98,10 +90,9 @@ class Solid:
         """Whether the solid lies in the way of each ray that is asked about."""
         return self._scene.ray_test(_ray(rays), active=mi.Bool(asked)).torch()
 
-    def hits(self, rays: Rays) -> Hits:
-        """Where each ray first meets the solid."""
-        found: Any = self._scene.ray_intersect(_ray(rays))
-        return Hits(distance=found.t.torch(), normal=found.sh_frame.n.torch())
+    def distances(self, rays: Rays, asked: Bool[Tensor, " k"]) -> Float[Tensor, " k"]:
+        """How far each ray goes until it meets the solid; infinite where it never does."""
+        return self._scene.ray_intersect_preliminary(_ray(rays), active=mi.Bool(asked)).t.torch()
 
 
 def _ray(rays: Rays) -> Any:

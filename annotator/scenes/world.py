@@ -1,10 +1,8 @@
 """What rays meet in a staged scene: bodies back to front, ground and wall, the light."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -12,7 +10,11 @@ from annotator.scenes.bodies import FOCAL, Camera, camera_before, cushion, exten
 from annotator.scenes.staging import Ground, KeyLight, Staging
 from annotator.scenes.supply import Supply
 from annotator.scenes.tracing import Rays, Solid
+from ldm.compositing import place
+from ldm.projection import facing, standing
 from ldm.values import Frames
+
+_LIFTED = 1e-2  # heights of the camera: rays begin so far above a body, clear of its own facets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +28,16 @@ class Surface:
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """A scene in space; `canvases` are the bodies' pictures, `frames` where they are seen."""
+    """A scene in space.
+
+    `canvases`: the bodies' pictures; `frames`: where they are seen; `alpha`, `normals`: what is
+    seen there, each body alone.
+    """
 
     canvases: Float[Tensor, "1 m 4 s s"]
     frames: Frames
+    alpha: Float[Tensor, "m 1 h w"]
+    normals: Float[Tensor, "m 3 h w"]
     solids: tuple[Solid, ...]
     camera: Camera
     ground: Ground
@@ -66,16 +74,15 @@ class World:
         away = self.camera.point(x, y, torch.ones_like(x))
         eye = torch.tensor([0.0, 1.0, 0.0], device=x.device)[:, None, None]
         direction = away - eye
-        length = direction.norm(dim=0, keepdim=True)
+        length = direction.square().sum(dim=0, keepdim=True).sqrt()
         direction = direction / length
-        hits = self.solids[index].hits(
-            Rays(origin=eye.expand_as(direction).flatten(1), direction=direction.flatten(1))
-        )
-        distance = hits.distance.reshape(x.shape)
+        rays = Rays(origin=eye.expand_as(direction).flatten(1), direction=direction.flatten(1))
+        asked = torch.ones_like(rays.direction[0], dtype=torch.bool)
+        distance = self.solids[index].distances(rays, asked).reshape(x.shape)
         real = distance.isfinite()
-        normal = hits.normal.reshape(direction.shape)
-        lifted = eye + direction * distance.where(real, 1.0) + 1e-2 * normal * real
-        return Surface(point=lifted, normal=normal * real, real=real)
+        normal = self.normals[index].flatten(1)[:, pixel, None].expand_as(direction)
+        lifted = eye + direction * distance.where(real, 1.0) + _LIFTED * normal
+        return Surface(point=lifted, normal=normal, real=real)
 
 
 def world_of(staging: Staging, supply: Supply, size: int) -> World:
@@ -86,9 +93,13 @@ def world_of(staging: Staging, supply: Supply, size: int) -> World:
     canvases = canvases.flip(-1).where(flipped[:, None, None, None], canvases)
     alphas = canvases[:, 3]
     camera = camera_before([extent(*pair) for pair in zip(alphas, bodies, strict=True)])
+    frames = Frames(box=torch.tensor([[body.box for body in bodies]], device=supply.device))
+    alpha = place(canvases[None], frames, (size, size))[:, :, 3:]
     return World(
         canvases=canvases[None],
-        frames=Frames(box=torch.tensor([[body.box for body in bodies]], device=supply.device)),
+        frames=frames,
+        alpha=alpha[0],
+        normals=facing(standing(alpha))[0],
         solids=tuple(
             Solid(*cushion(alpha, body, camera)) for alpha, body in zip(alphas, bodies, strict=True)
         ),
