@@ -11,7 +11,7 @@ from torch.quasirandom import SobolEngine
 from annotator.scenes.staging import KeyLight
 
 _PRIMES = (2, 3, 5, 7, 11, 13, 17, 19)
-_RAYS_AT_ONCE = 1 << 20
+_RAYS_AT_ONCE = 1 << 18
 _LOWEST, _HIGHEST = 0.15, math.pi / 2 - 0.05  # radians, as in `ldm.projection.key_occlusion`
 
 
