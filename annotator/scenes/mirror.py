@@ -62,8 +62,10 @@ def _slopes(
     """How the ground leans at each point: waves of water, or a polished floor's roughness."""
     if world.ground is Ground.water:
         waves = [
-            slope * torch.cos(across * point[0] + along * point[2]) * torch.tensor([across, along])
-            .to(point)[:, None, None] / math.hypot(across, along)
+            slope
+            * torch.cos(across * point[0] + along * point[2])
+            * torch.tensor([across, along]).to(point)[:, None, None]
+            / math.hypot(across, along)
             for slope, across, along in _WAVES
         ]
         right, near = torch.stack(waves).sum(dim=0)

@@ -65,9 +65,7 @@ class World:
             point=self.camera.point(x, y, distance), normal=normal, real=(y > edge) | on_wall
         )
 
-    def body(
-        self, index: int, pixel: Int[Tensor, " p"], within: Float[Tensor, "2 p s"]
-    ) -> Surface:
+    def body(self, index: int, pixel: Int[Tensor, " p"], within: Float[Tensor, "2 p s"]) -> Surface:
         """What is seen of one body, all others taken away."""
         left, top = self.corner(pixel)
         x, y = left + within[0] / self.size, top + within[1] / self.size
