@@ -35,7 +35,7 @@ def random_staging(
     comes four times as often as each other one. The same generator state gives the same staging.
     """
     taken = np.zeros((_GRID, _GRID), dtype=bool)
-    counts = (1 + int(max_bodies * uniform(generator) ** 1.5), int(2.8 * uniform(generator)))
+    counts = (1 + int(max_bodies * uniform(generator) ** 1.5), int(uniform(generator, 0.8, 3.0)))
     layers, witnesses = (
         _crowd(taken, [uniform(generator, *rows) for _ in range(count)], supply, generator)
         for count, rows in zip(counts, (LAYER_ROWS, _WITNESS_ROWS), strict=True)

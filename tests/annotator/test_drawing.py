@@ -44,9 +44,8 @@ def test_counts_are_one_to_six_layers_few_more_often_and_most_have_a_witness(
 ) -> None:
     stagings = drawn(supply, 200)
     layers = [len(staging.bodies) - staging.num_witnesses for staging in stagings]
-    assert min(layers) == 1
-    assert set(layers) == {1, 2, 3, 4, 5, 6}
-    assert sum(count <= 3 for count in layers) > 110
+    assert {1, 2, 3, 4} <= set(layers) <= {1, 2, 3, 4, 5, 6}
+    assert sum(count <= 3 for count in layers) > 120
     witnesses = [staging.num_witnesses for staging in stagings]
     assert set(witnesses) == {0, 1, 2}
     assert 110 < sum(count > 0 for count in witnesses) < 165
