@@ -108,7 +108,10 @@ def test_generate_yields_previews_then_files(tiny_model: LayerDiffusion, config)
     assert seen == 4
     assert not psd.exists()
     assert studio.show_light(drawn) == [20, 40, 0.2]
-    for given, light in ((True, LightBrief(azimuth=70.0, elevation=30.0, softness=0.5)), (False, None)):
+    for given, light in (
+        (True, LightBrief(azimuth=70.0, elevation=30.0, softness=0.5)),
+        (False, None),
+    ):
         again = studio.relight(drawn, given, 70, 30, 0.5)
         status, _, relit_layers, *files, relit = next(again)
         assert status.startswith("Finished")
