@@ -1,4 +1,4 @@
-"""Patches: how a relation network sees layers, and how its answer becomes Effects. No weights."""
+"""Patches: how a relation network sees layers, and how its answer becomes Tones. No weights."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cldm.relation.estimate import NUM_NUMBERS, AssumedLight
-from cldm.relation.fields import WIDTHS, applied, fields_of, raised
+from cldm.relation.fields import WIDTHS, fields_of, tones_of
 from cldm.relation.guides import Guides, guides
+from cldm.relation.tones import Tones, raised, whole
 from ldm.blocks import zeroed
 from ldm.compositing import premultiply, resize, stack, visibility
-from ldm.values import Effects, Layers
+from ldm.values import Layers
 
 _CELL = 4  # pixels of the working size along one side of a cell of a field
 _INPUTS = 4 + 1 + 3 + 4  # layer, visibility, plain picture, guides
@@ -40,8 +41,8 @@ class View:
         height, width = self.small.size
         return height // self.patch, width // self.patch
 
-    def effects(self, answers: Float[Tensor, "b m p k2"], layers: Layers) -> Effects:
-        """A network's answers for the patches of all slots above the back, as effects on layers.
+    def tones(self, answers: Float[Tensor, "b m p k2"]) -> Tones:
+        """A network's answers for the patches of all slots above the back, as smooth maps.
 
         Pixels are handled in full precision even where the caller uses autocast.
         """
@@ -54,10 +55,10 @@ class View:
             i=self.patch // _CELL,
             j=self.patch // _CELL,
         )
-        with torch.autocast(layers.rgba.device.type, enabled=False):
-            fields = fields_of(raised(channels.float(), self.small.size))
-            there = Layers(rgba=layers.rgba, present=self.small.present)
-            return applied(fields, self.guides, there)
+        size = self.small.size
+        with torch.autocast(answers.device.type, enabled=False):
+            fields = fields_of(raised(channels.float(), size, whole(size)))
+            return tones_of(fields, self.guides, self.small.present[:, 1:])
 
 
 @dataclass(frozen=True, kw_only=True)
