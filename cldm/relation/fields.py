@@ -5,6 +5,7 @@ Zero everywhere means: change nothing.
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -59,12 +60,7 @@ def tones_of(fields: Fields, guides: Guides, there: Bool[Tensor, "b m"]) -> Tone
     """What the fields say, weighed by the guides; slots that are not `there` stay as they are."""
     light = 1 + fields.glow + fields.shade * guides.shade
     taken = fields.key * guides.key + fields.sky * guides.sky + fields.dim
-    exists = there[:, :, None, None, None]
-    return Tones(
-        change=(bounded(light, _DARKEST, 4.0).sqrt() - 1) * exists,
-        lift=fields.lift * exists,
-        shadow=(bounded(1 - taken, _DARKEST, 1.0).sqrt() - 1) * exists,
-        gloss=fields.gloss * exists,
-        shift=fields.shift * exists,
-        sharpen=fields.sharpen * exists,
-    )
+    change = bounded(light, _DARKEST, 4.0).sqrt() - 1
+    shadow = bounded(1 - taken, _DARKEST, 1.0).sqrt() - 1
+    parts = [change, fields.lift, shadow, fields.gloss, fields.shift, fields.sharpen]
+    return Tones(maps=torch.cat(parts, dim=2) * there[:, :, None, None, None])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cldm.relation.estimate import NUM_NUMBERS, AssumedLight
 from cldm.relation.fields import WIDTHS, fields_of, tones_of
 from cldm.relation.guides import Guides, guides
-from cldm.relation.tones import Tones, raised, whole
+from cldm.relation.tones import Tones, raised
 from ldm.blocks import zeroed
 from ldm.compositing import premultiply, resize, stack, visibility
 from ldm.values import Layers
@@ -55,9 +55,8 @@ class View:
             i=self.patch // _CELL,
             j=self.patch // _CELL,
         )
-        size = self.small.size
         with torch.autocast(answers.device.type, enabled=False):
-            fields = fields_of(raised(channels.float(), size, whole(size)))
+            fields = fields_of(raised(channels.float(), self.small.size))
             return tones_of(fields, self.guides, self.small.present[:, 1:])
 
 
@@ -93,15 +92,19 @@ class Patches:
                 patch=self.patch,
             )
 
-    def small(self, layers: Layers) -> Layers:
-        """The layers at working size, whole patches along both sides; absent ones emptied."""
-        height, width = layers.size
+    def working(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The working size of layers of `size`: whole patches along both sides."""
+        height, width = size
         scale = self.working_size / max(height, width) / self.patch
-        size = (
+        return (
             self.patch * max(1, round(height * scale)),
             self.patch * max(1, round(width * scale)),
         )
-        rgba = layers.rgba if size == (height, width) else resize(layers.rgba, size)
+
+    def small(self, layers: Layers) -> Layers:
+        """The layers at working size; absent ones emptied, invisible ones as good as absent."""
+        size = self.working(layers.size)
+        rgba = layers.rgba if size == layers.size else resize(layers.rgba, size)
         alpha = rgba.split([3, 1], dim=2)[1]
         visible = (alpha > 0).flatten(2).any(dim=-1)
         visible[:, 0] = True
