@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -138,7 +137,9 @@ def worked(tones: Tones, layers: Layers, image: Float[Tensor, "b m 4 h w"]) -> E
 
 
 def _above_back(objects: Float[Tensor, "b m c h w"], neutral: float) -> Float[Tensor, "b n c h w"]:
-    return F.pad(objects, (0, 0, 0, 0, 0, 0, 1, 0), value=neutral)
+    back = objects.new_full((1, 1, 1, 1, 1), neutral)
+    shape = (objects.shape[0], 1, *objects.shape[2:])
+    return torch.cat([back.expand(shape), objects], dim=1)
 
 
 def _reflection(
