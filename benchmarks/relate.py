@@ -2,10 +2,11 @@
 
     python -m benchmarks.relate
 
-An edit relates all layers anew and flattens their document. In turns with it: flattening the same
-document alone, and a per-pixel affine transform of colours as in PCT-Net (Guerreiro et al. 2023,
-section 3.1; here without its network: parameters at 256 px raised to full size and applied to one
-flat foreground). Beside them one step of diffusion of four layers by the same model.
+`edit`: a layer is dragged a step in a live picture, the light being held. In turns with it:
+`whole`, all layers related anew and their document flattened; `flatten`, the latter alone;
+`affine`, a per-pixel affine transform of colours as in PCT-Net (Guerreiro et al. 2023, section
+3.1; here without its network: parameters at 256 px raised to full size and applied to one flat
+foreground). Beside them one step of diffusion of four layers by the same model.
 """
 
 import argparse
@@ -24,11 +25,14 @@ from cldm.build import load_model
 from cldm.condition import Condition, frames_of
 from cldm.config import ModelConfig, read_config
 from cldm.model import LayerDiffusion, Sampling
-from cldm.relation.guides import unknown_hint
+from cldm.relation.guides import LightHint
+from cldm.relation.learned import LearnedRelation
+from cldm.relation.live import LivePicture
+from cldm.relation.placed import placed
 from cldm.runtime import NetworkPrecision, Runtime, ready
 from ldm.document import flatten
 from ldm.effects import effects_document
-from ldm.values import Layers, Masks
+from ldm.values import Layers, Light, Masks
 from paper.result import Figure, write_result
 
 NAMES = ("back", "far", "middle", "near")
@@ -36,15 +40,14 @@ SIZES = (128, 512, 1024, 2048)
 _PARAMETERS = 256  # PCT-Net's low resolution
 
 
-def scene(size: int, moved: float) -> Layers:
-    """Three soft discs before a back; the nearest is moved by a share of the picture's width."""
+def scene(size: int) -> Layers:
+    """Three soft discs before a back."""
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(1, len(NAMES), 3, 8, 8, generator=generator)
     rgb = F.interpolate(noise.flatten(0, 1), size=(size, size), mode="bilinear")[None]
     line = (torch.arange(size) + 0.5) / size
     discs = [
-        (line[:, None] - 0.6).square() + (line - centre).square()
-        for centre in (0.3, 0.5, 0.7 + moved)
+        (line[:, None] - 0.6).square() + (line - centre).square() for centre in (0.3, 0.5, 0.7)
     ]
     alpha = (size * (0.15 - torch.stack(discs).sqrt())).clamp(0, 1)
     alpha = torch.cat([torch.ones(1, size, size), alpha])[None, :, None]
@@ -52,22 +55,38 @@ def scene(size: int, moved: float) -> Layers:
     return Layers(rgba=torch.cat([rgb, alpha], dim=2), present=present)
 
 
+def light() -> LightHint:
+    """The light that an artist holds while dragging: half way up, from the right and behind."""
+    one = torch.ones(1)
+    known = Light(
+        azimuth=one, elevation=0.8 * one, colour=one.expand(1, 3), softness=0.2 * one, ambient=one
+    )
+    return LightHint(light=known, given=one.bool())
+
+
+def dragging(network: LearnedRelation, layers: Layers) -> Callable[[], Tensor]:
+    """A step of the mouse: the nearest layer moves by a fiftieth of the picture, to and fro."""
+    live = LivePicture(network, layers.size)
+    *others, near = map(placed, layers.rgba[0])
+    step = layers.size[1] // 50
+    places = cycle([near, near.at(near.top, near.left + step)])
+    return lambda: live.show([*others, next(places)], light())
+
+
 def edits(model: LayerDiffusion, size: int, rounds: int) -> dict[str, Figure]:
     """Milliseconds of an edit and of its peers at one size."""
-    places = cycle([scene(size, 0.0), scene(size, 0.1)])
-    still = scene(size, 0.0)
-    document = effects_document(still, model.relate(still, unknown_hint(1)), NAMES)
-
-    def edit() -> Tensor:
-        layers = next(places)
-        return flatten(effects_document(layers, model.relate(layers, unknown_hint(1)), NAMES))
-
+    layers = scene(size)
+    document = effects_document(layers, model.relate(layers, light()), NAMES)
     low = torch.rand(1, 12, _PARAMETERS, _PARAMETERS)
     steps = {
-        f"edit_{size}_ms": edit,
+        f"whole_{size}_ms": lambda: flatten(
+            effects_document(layers, model.relate(layers, light()), NAMES)
+        ),
         f"flatten_{size}_ms": lambda: flatten(document),
-        f"affine_{size}_ms": lambda: transformed(still.rgb[:, 1], still.alpha[:, 1], low),
+        f"affine_{size}_ms": lambda: transformed(layers.rgb[:, 1], layers.alpha[:, 1], low),
     }
+    if isinstance(model.relation, LearnedRelation):
+        steps[f"edit_{size}_ms"] = dragging(model.relation, layers)
     return {name: milliseconds(taken) for name, taken in alternating(steps, rounds).items()}
 
 
@@ -85,7 +104,7 @@ def transformed(
 
 def diffusion_step(model: LayerDiffusion, config: ModelConfig) -> Callable[[], Tensor]:
     """One call of the denoiser for four layers, words and hints being known."""
-    layers = scene(config.picture, 0.0)
+    layers = scene(config.picture)
     masks = Masks(area=layers.alpha[:, :, 0], present=layers.present)
     condition = Condition(
         tokens=model.tokenizer(NAMES)[None], masks=masks, frames=frames_of(masks, config)

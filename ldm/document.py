@@ -1,11 +1,13 @@
 """`Document`: what is shown and exported; `flatten`: the one definition of the picture."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+_BAND = 2**16  # pixels of a band: what is painted at once fits the cache
 
 
 class Blend(Enum):
@@ -51,12 +53,20 @@ def flatten(document: Document) -> Float[Tensor, "b 4 h w"]:
     """The picture that a document shows, straight alpha; opaque where its back is opaque.
 
     Painter's loop with the compositing formula of the W3C (Compositing and Blending Level 1,
-    section 5.1), `co = cs as (1 - ab) + ab as B(cb, cs) + (1 - as) ab cb`. Differentiable.
+    section 5.1), `co = cs as (1 - ab) + ab as B(cb, cs) + (1 - as) ab cb`. Differentiable. Large
+    pictures are painted band by band.
     """
-    runs = clipping_runs(document.sheets)
-    first = document.sheets[0].rgba
-    colour, alpha = torch.zeros_like(first).split([3, 1], dim=1)
-    for base, clipped in runs:
+    height, width = document.size
+    step = max(1, _BAND // width)
+    bands = [_painted(document.sheets, row, row + step) for row in range(0, height, step)]
+    return bands[0] if len(bands) == 1 else torch.cat(bands, dim=-2)
+
+
+def _painted(sheets: tuple[Sheet, ...], top: int, bottom: int) -> Float[Tensor, "b 4 rows w"]:
+    """The rows of the picture from `top` to `bottom`."""
+    cut = tuple(replace(sheet, rgba=sheet.rgba[..., top:bottom, :]) for sheet in sheets)
+    colour, alpha = torch.zeros_like(cut[0].rgba).split([3, 1], dim=1)
+    for base, clipped in clipping_runs(cut):
         if base.visible:
             own = _clipped_colour(base, clipped)
             base_alpha = base.rgba.split([3, 1], dim=1)[1] * base.opacity

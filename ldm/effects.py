@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -65,7 +64,7 @@ def _effect_sheet(rgba: Float[Tensor, "b 4 h w"], name: str, ending: str) -> She
 
 
 def _opaque(rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 4 h w"]:
-    return F.pad(rgb, (0, 0, 0, 0, 0, 1), value=1.0)
+    return torch.cat([rgb, torch.ones_like(rgb[:, :1, :1, :1]).expand_as(rgb[:, :1])], dim=1)
 
 
 def shown(layers: Layers, effects: Effects) -> Float[Tensor, "b 3 h w"]:

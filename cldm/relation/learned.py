@@ -10,6 +10,7 @@ from cldm.relation.blocks import Block, position
 from cldm.relation.estimate import LightEstimate, LightEstimator, assumed
 from cldm.relation.guides import LightHint
 from cldm.relation.patches import Patches, View
+from cldm.relation.tones import Tones, applied
 from ldm.values import Effects, Layers
 
 
@@ -52,10 +53,15 @@ class LearnedRelation(nn.Module, ABC):
 
         Where the light is not given, it is the estimated one.
         """
-        small = self.look.small(layers)
+        tones = self.tones(self.look.small(layers), hint)
+        with torch.autocast(layers.rgba.device.type, enabled=False):
+            return applied(tones, layers)
+
+    def tones(self, small: Layers, hint: LightHint) -> Tones:
+        """What it says of layers of working size."""
         with torch.no_grad():
             light = assumed(hint, self.estimator(small))
         view = self.look(small, light)
         place = position(view.grid, self.width).to(view.patches.device)
         tokens = self.embed(view.patches) + place + self.light(view.light)[:, None, None]
-        return view.effects(self.head(self.norm(self.mixed(tokens, view)[:, 1:])), layers)
+        return view.tones(self.head(self.norm(self.mixed(tokens, view)[:, 1:])))

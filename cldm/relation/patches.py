@@ -1,4 +1,4 @@
-"""Patches: how a relation network sees layers, and how its answer becomes Effects. No weights."""
+"""Patches: how a relation network sees layers, and how its answer becomes Tones. No weights."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cldm.relation.estimate import NUM_NUMBERS, AssumedLight
-from cldm.relation.fields import WIDTHS, applied, fields_of, raised
+from cldm.relation.fields import WIDTHS, fields_of, tones_of
 from cldm.relation.guides import Guides, guides
+from cldm.relation.tones import Tones, raised
 from ldm.blocks import zeroed
 from ldm.compositing import premultiply, resize, stack, visibility
-from ldm.values import Effects, Layers
+from ldm.values import Layers
 
 _CELL = 4  # pixels of the working size along one side of a cell of a field
 _INPUTS = 4 + 1 + 3 + 4  # layer, visibility, plain picture, guides
@@ -40,8 +41,8 @@ class View:
         height, width = self.small.size
         return height // self.patch, width // self.patch
 
-    def effects(self, answers: Float[Tensor, "b m p k2"], layers: Layers) -> Effects:
-        """A network's answers for the patches of all slots above the back, as effects on layers.
+    def tones(self, answers: Float[Tensor, "b m p k2"]) -> Tones:
+        """A network's answers for the patches of all slots above the back, as smooth maps.
 
         Pixels are handled in full precision even where the caller uses autocast.
         """
@@ -54,10 +55,9 @@ class View:
             i=self.patch // _CELL,
             j=self.patch // _CELL,
         )
-        with torch.autocast(layers.rgba.device.type, enabled=False):
+        with torch.autocast(answers.device.type, enabled=False):
             fields = fields_of(raised(channels.float(), self.small.size))
-            there = Layers(rgba=layers.rgba, present=self.small.present)
-            return applied(fields, self.guides, there)
+            return tones_of(fields, self.guides, self.small)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,15 +92,19 @@ class Patches:
                 patch=self.patch,
             )
 
-    def small(self, layers: Layers) -> Layers:
-        """The layers at working size, whole patches along both sides; absent ones emptied."""
-        height, width = layers.size
+    def working(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The working size of layers of `size`: whole patches along both sides."""
+        height, width = size
         scale = self.working_size / max(height, width) / self.patch
-        size = (
+        return (
             self.patch * max(1, round(height * scale)),
             self.patch * max(1, round(width * scale)),
         )
-        rgba = layers.rgba if size == (height, width) else resize(layers.rgba, size)
+
+    def small(self, layers: Layers) -> Layers:
+        """The layers at working size; absent ones emptied, invisible ones as good as absent."""
+        size = self.working(layers.size)
+        rgba = layers.rgba if size == layers.size else resize(layers.rgba, size)
         alpha = rgba.split([3, 1], dim=2)[1]
         visible = (alpha > 0).flatten(2).any(dim=-1)
         visible[:, 0] = True

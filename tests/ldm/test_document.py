@@ -1,5 +1,6 @@
 """The law of the fold: `flatten` is the painter's loop, written here once more in numpy."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -94,3 +95,17 @@ def test_gradients_reach_every_sheet() -> None:
     sheets = [Sheet(rgba=leaf, name="", blend=b) for leaf, b in zip(leaves, blends, strict=True)]
     flatten(Document(sheets=tuple(sheets))).sum().backward()
     assert all(leaf.grad is not None and leaf.grad.isfinite().all() for leaf in leaves)
+
+
+def test_bands_leave_no_seam() -> None:
+    """A picture larger than a band is that of its rows."""
+    large = [torch.rand(1, 4, 300, 400) for _ in range(3)]
+    sheets = [Sheet(rgba=rgba, name="", blend=b) for rgba, b in zip(large, Blend, strict=True)]
+    rows = [
+        flatten(
+            Document(sheets=tuple(replace(s, rgba=s.rgba[..., r : r + 100, :]) for s in sheets))
+        )
+        for r in (0, 100, 200)
+    ]
+    found = flatten(Document(sheets=tuple(sheets)))
+    torch.testing.assert_close(found, torch.cat(rows, dim=-2), atol=1e-6, rtol=0)

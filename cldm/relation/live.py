@@ -1,0 +1,131 @@
+"""The picture while an artist drags: only what changed is drawn anew."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cldm.relation.guides import LightHint
+from cldm.relation.learned import LearnedRelation
+from cldm.relation.placed import Placed
+from cldm.relation.tones import Box, Raising, Tones, near, raising, worked
+from ldm.document import flatten
+from ldm.effects import effects_document
+from ldm.values import Layers
+
+_TILE = 128  # pixels along each side, more or less: what is worked on at once fits the cache
+_UNSEEN = 0.3 / 255  # tones that differ by less, all in all, show the same
+_NOTHING = 0.03 / 255  # a tone that is fainter shows nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Drawn:
+    """Of what a tile was drawn: the layers that do something in it, the back first, and the tones
+    of the others near it."""
+
+    layers: tuple[Placed, ...]
+    tones: Float[Tensor, "m 12 y x"]
+
+    def shows(self, other: "_Drawn") -> bool:
+        """Whether the other gives the same picture, as far as can be seen."""
+        same = len(self.layers) == len(other.layers)
+        if not same or not all(map(Placed.same, self.layers, other.layers)):
+            return False
+        return bool((self.tones - other.tones).abs().sum(dim=(0, 1)).amax() < _UNSEEN)
+
+
+class LivePicture:
+    """One picture that follows its layers.
+
+    It is what `flatten(effects_document(...))` shows of all of them, within half of 1/255; but
+    where neither a layer nor what the network says of one has changed, nothing is drawn anew.
+    """
+
+    def __init__(self, network: LearnedRelation, size: tuple[int, int]) -> None:
+        self.network = network
+        self.size = size
+        self._working = network.look.working(size)
+        self._picture = torch.zeros(1, 4, *size)
+        like = torch.zeros(self._working)
+        self._tiles = [(box, raising(box, size, like)) for box in _tiles(size)]
+        self._drawn: dict[Box, _Drawn] = {}
+        self._small: list[tuple[Placed, Tensor]] = []
+
+    @torch.no_grad()
+    def show(self, layers: Sequence[Placed], hint: LightHint) -> Float[Tensor, "1 4 h w"]:
+        """The picture of layers, the back first; a hidden one is left out.
+
+        The next call draws into the same tensor.
+        """
+        tones = self._tones(layers, hint)
+        for box, raise_near in self._tiles:
+            drawn = _present(layers, raise_near.near.cut(tones), box)
+            if box not in self._drawn or not self._drawn[box].shows(drawn):
+                box.cut(self._picture).copy_(_flat(drawn, raise_near, box))
+                self._drawn[box] = drawn
+        return self._picture
+
+    def _tones(self, layers: Sequence[Placed], hint: LightHint) -> Float[Tensor, "m 12 y x"]:
+        """What the network says, where it can show: on a layer, behind it, on its mirror image."""
+        self._small = [(layer, self._small_of(layer)) for layer in layers]
+        rgba = torch.stack([small for _, small in self._small])[None]
+        there = torch.ones(1, len(layers), dtype=torch.bool)
+        small = self.network.look.small(Layers(rgba=rgba, present=there))
+        said = self.network.tones(small, hint)
+        for slot, layer in enumerate(layers[1:]):
+            change, lift, _, gloss, shift, sharpen = (part[0, slot] for part in said.parts)
+            for part, place in (
+                *((part, layer.box) for part in (change, lift, shift, sharpen)),
+                (gloss, layer.image_box),
+            ):
+                _silence_outside(part, place, self.size)
+        return said.maps[0]
+
+    def _small_of(self, layer: Placed) -> Float[Tensor, "4 y x"]:
+        """The layer at working size; reckoned only when it has changed."""
+        for other, small in self._small:
+            if layer.same(other):
+                return small
+        return layer.small(self.size, self._working)
+
+
+def _tiles(size: tuple[int, int]) -> Iterator[Box]:
+    """Boxes that cover the picture."""
+    rows, columns = (
+        [range(start, min(start + _TILE, length)) for start in range(0, length, _TILE)]
+        for length in size
+    )
+    for part, other in product(rows, columns):
+        yield Box(rows=part, columns=other)
+
+
+def _silence_outside(maps: Float[Tensor, "c y x"], box: Box, size: tuple[int, int]) -> None:
+    """Sets to zero what lies farther from a box than raising reaches."""
+    nearby = near(box, size, (maps.shape[-2], maps.shape[-1]))
+    maps[:, : nearby.rows.start] = 0
+    maps[:, nearby.rows.stop :] = 0
+    maps[:, :, : nearby.columns.start] = 0
+    maps[:, :, nearby.columns.stop :] = 0
+
+
+def _present(layers: Sequence[Placed], tones: Float[Tensor, "m 12 y x"], box: Box) -> _Drawn:
+    """The layers that do something in a box."""
+    loud = (tones.abs().flatten(1).amax(dim=1) > _NOTHING).tolist()
+    slots = [slot for slot, layer in enumerate(layers[1:]) if loud[slot] or layer.box.meets(box)]
+    return _Drawn(layers=(layers[0], *(layers[slot + 1] for slot in slots)), tones=tones[slots])
+
+
+def _flat(drawn: _Drawn, raise_near: Raising, box: Box) -> Float[Tensor, "1 4 h w"]:
+    """The picture in a box, as it is defined."""
+    objects = drawn.layers[1:]
+    rgba = torch.stack([layer.own(box) for layer in drawn.layers])[None]
+    layers = Layers(rgba=rgba, present=torch.ones(rgba.shape[:2], dtype=torch.bool))
+    image = (
+        torch.stack([layer.mirrored(box) for layer in objects])[None] if objects else rgba[:, 1:]
+    )
+    effects = worked(Tones(maps=raise_near(drawn.tones)[None]), layers, image)
+    names = [str(slot) for slot in range(len(drawn.layers))]
+    return flatten(effects_document(layers, effects, names))

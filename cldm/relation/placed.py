@@ -1,0 +1,113 @@
+"""Placed: a layer that is no larger than what it shows, where it lies in the picture."""
+
+from dataclasses import dataclass, replace
+
+from jaxtyping import Float
+from torch import Tensor
+
+from cldm.relation.tones import Box
+from ldm.compositing import premultiply, resampling, unpremultiply
+
+_SOLID = 0.5  # a body stands on the lowest row that has such alpha, as in `ldm.projection`
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Placed:
+    """A bitmap, straight alpha, whose first row and column lie at `top` and `left`, in pixels.
+
+    `image`: its mirror image on the ground, which begins where it stands. To move a layer is to
+    place the same bitmap elsewhere: nothing is copied.
+    """
+
+    rgba: Float[Tensor, "4 h w"]
+    image: Float[Tensor, "4 h2 w"]
+    top: int
+    left: int
+
+    @property
+    def foot(self) -> int:
+        """The row below its lowest solid one, where its mirror image begins."""
+        return self.top + self.image.shape[1]
+
+    @property
+    def box(self) -> Box:
+        """What it covers, also beyond the picture."""
+        return _box(self.rgba, self.top, self.left)
+
+    @property
+    def image_box(self) -> Box:
+        """What its mirror image covers."""
+        return _box(self.image, self.foot, self.left)
+
+    def at(self, top: int, left: int) -> "Placed":
+        """The same bitmap elsewhere."""
+        return replace(self, top=top, left=left)
+
+    def same(self, other: "Placed") -> bool:
+        """Whether the other is this very bitmap in this place."""
+        return self.rgba is other.rgba and (self.top, self.left) == (other.top, other.left)
+
+    def own(self, box: Box) -> Float[Tensor, "4 h3 w3"]:
+        """What lies of the bitmap in a box of the picture."""
+        return _pasted(self.rgba, self.top, self.left, box)
+
+    def mirrored(self, box: Box) -> Float[Tensor, "4 h3 w3"]:
+        """What lies of its mirror image in a box of the picture."""
+        return _pasted(self.image, self.foot, self.left, box)
+
+    def small(self, size: tuple[int, int], working: tuple[int, int]) -> Float[Tensor, "4 y x"]:
+        """On the whole picture of `size`, brought to a smaller one, as `resize` does it."""
+        rows = _overlap(range(size[0]), self.top, self.rgba.shape[1])
+        columns = _overlap(range(size[1]), self.left, self.rgba.shape[2])
+        seen = Box(rows=rows, columns=columns)
+        none, one = self.rgba.new_zeros(1), self.rgba.new_ones(1)
+        down = resampling(none, one, size[0], working[0])[0, :, rows.start : rows.stop]
+        across = resampling(none, one, size[1], working[1])[0, :, columns.start : columns.stop]
+        return unpremultiply(down @ premultiply(self.own(seen)) @ across.T)
+
+
+def placed(rgba: Float[Tensor, "4 h w"]) -> Placed:
+    """A layer of the picture's size, cut down to what it shows."""
+    alpha = rgba[3]
+    rows = alpha.amax(dim=1)
+    shown = _extent(rows)
+    columns = _extent(alpha[shown.start : shown.stop].amax(dim=0)) if shown else shown
+    own = Box(rows=shown, columns=columns).cut(rgba)
+    height = _extent(rows - _SOLID).stop - shown.start
+    return Placed(
+        rgba=own, image=own[:, : max(0, height)].flip(1), top=shown.start, left=columns.start
+    )
+
+
+def _box(rgba: Float[Tensor, "4 h w"], top: int, left: int) -> Box:
+    height, width = rgba.shape[1:]
+    return Box(rows=range(top, top + height), columns=range(left, left + width))
+
+
+def _extent(line: Float[Tensor, " k"]) -> range:
+    """From the first to the last place above zero."""
+    found = (line > 0).nonzero()
+    return range(int(found[0]), int(found[-1]) + 1) if len(found) else range(0)
+
+
+def _overlap(part: range, start: int, length: int) -> range:
+    """Where something that lies from `start` on meets a part of a line."""
+    first = min(max(part.start, start), part.stop)
+    return range(first, max(first, min(part.stop, start + length)))
+
+
+def _pasted(rgba: Float[Tensor, "4 h w"], top: int, left: int, box: Box) -> Tensor:
+    """The box `[4 h3 w3]` of a picture on which nothing but a bitmap lies."""
+    rows = _overlap(box.rows, top, rgba.shape[1])
+    columns = _overlap(box.columns, left, rgba.shape[2])
+    inside = rgba[:, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    if (rows, columns) == (box.rows, box.columns):
+        return inside
+    canvas = rgba.new_zeros(4, len(box.rows), len(box.columns))
+    place = Box(rows=_moved(rows, box.rows.start), columns=_moved(columns, box.columns.start))
+    place.cut(canvas).copy_(inside)
+    return canvas
+
+
+def _moved(part: range, origin: int) -> range:
+    return range(part.start - origin, part.stop - origin)
