@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from annotator.scenes.dataset import AnalyticScenes, read_backdrops, read_cutouts
+from annotator.scenes.dataset import AnalyticScenes
+from annotator.scenes.supply import read_supply
 from cldm.config import RunConfig, Stage, read_run
 from cldm.training.fitting import fit
 from cldm.training.stage import Prepared, prepare_autoencoder, prepare_layers, prepare_relation
@@ -31,11 +32,9 @@ settings = RunConfig(
 def scenes(split: Path, batch_size: int, num_batches: int) -> AnalyticScenes:
     """Scenes with known light from one split of the data."""
     return AnalyticScenes(
-        cutouts=read_cutouts(split / "cutouts.tar", side=160),
-        backdrops=read_backdrops(split / "backdrops.tar"),
+        read_supply(split, side=160),
         size=128,
         batch_size=batch_size,
-        num_objects=3,
         num_batches=num_batches,
         seed=0,
     )

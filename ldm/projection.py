@@ -18,7 +18,7 @@ from torch import Tensor
 from ldm.values import Light, TensorValue
 
 HORIZON = 0.36  # where the ground ends in the picture, if all else is unknown
-_FOCAL = 1.1  # of the camera, in picture heights: a view of some 50 degrees
+FOCAL = 1.1  # of the camera, in picture heights: a view of some 50 degrees
 _KEY_DIRECTIONS = 6
 _GOLDEN = 0.618034
 _RIM = 0.2  # of the thickness: how soft a body's rim is to light
@@ -47,15 +47,18 @@ class Standing(TensorValue):
 def blur(pixels: Float[Tensor, "*b h w"], sigma: float) -> Float[Tensor, "*b h w"]:
     """Gaussian blur, `sigma` in picture heights; weights are renormalised at the rim."""
     height, width = pixels.shape[-2:]
-    columns = pixels.contiguous() @ _gaussian(sigma * height, width).to(pixels)
+    across, down = (
+        _gaussian(sigma * height, size, pixels.device).to(pixels.dtype) for size in (width, height)
+    )
+    columns = pixels.contiguous() @ across
     turned = columns.transpose(-1, -2).contiguous()  # one large product, not many small ones
-    return (turned @ _gaussian(sigma * height, height).to(pixels)).transpose(-1, -2)
+    return (turned @ down).transpose(-1, -2)
 
 
 @cache
-def _gaussian(sigma: float, size: int) -> Tensor:
+def _gaussian(sigma: float, size: int, device: torch.device) -> Tensor:
     """Matrix that blurs a line of pixels when multiplied from the right."""
-    grid = torch.arange(size, dtype=torch.float32)
+    grid = torch.arange(size, dtype=torch.float32, device=device)
     weights = torch.exp(-0.5 * ((grid[:, None] - grid) / sigma).square())
     weights = weights * (weights > 1e-6)  # denormal numbers would make the product crawl
     return weights / weights.sum(dim=0)
@@ -72,7 +75,7 @@ def standing(alpha: Float[Tensor, "b n 1 h w"]) -> Standing:
     width = (1 + columns.shape[-1] - columns.argmax(-1) - columns.flip(-1).argmax(-1)) / height
     horizon = torch.minimum(torch.full_like(bottom, HORIZON), bottom - 0.15)
     depth = 0.3 * torch.minimum(bottom - top, width)
-    base = bottom - 0.5 * depth * (bottom - horizon) / _FOCAL
+    base = bottom - 0.5 * depth * (bottom - horizon) / FOCAL
     return Standing(
         solid=inflated(alpha),
         base=base,
@@ -124,7 +127,7 @@ def occlusion(
         for value in (bodies.base, bodies.horizon, bodies.depth, bodies.base - bodies.top)
     )
     nearness = (base - horizon) / (y - horizon).clamp(min=0.02)
-    behind = _FOCAL * (nearness - 1)
+    behind = FOCAL * (nearness - 1)
     middle = 0.5 * width / height
     across = middle + (x - middle) * nearness
     unmoved = torch.stack([across, base.expand_as(across)], dim=-1)
@@ -154,6 +157,11 @@ def key_occlusion(
     bodies: Standing, light: Light, size: tuple[int, int]
 ) -> Float[Tensor, "b n 1 h2 w2"]:
     """Where each body keeps the light's disc from the ground, 0 (none) to 1 (all of it)."""
+    return occlusion(bodies, *key_directions(light), 5, size)
+
+
+def key_directions(light: Light) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b k"]]:
+    """Azimuth and elevation of points that are even over the light's disc."""
     index = torch.arange(_KEY_DIRECTIONS, device=light.azimuth.device) + 0.5
     radius = (index / _KEY_DIRECTIONS).sqrt()
     turn = index * math.pi * (3 - math.sqrt(5))  # a sunflower's seeds: even over the disc
@@ -161,7 +169,7 @@ def key_occlusion(
     low = light.elevation[:, None].clamp(min=_LOWEST)
     azimuth = light.azimuth[:, None] + spread * radius * torch.cos(turn)
     elevation = low + 0.6 * spread * radius * torch.sin(turn)
-    return occlusion(bodies, azimuth, elevation.clamp(_LOWEST, math.pi / 2 - 0.05), 5, size)
+    return azimuth, elevation.clamp(_LOWEST, math.pi / 2 - 0.05)
 
 
 def sky_occlusion(bodies: Standing, size: tuple[int, int]) -> Float[Tensor, "b n 1 h2 w2"]:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from annotator.scenes.dataset import AnalyticScenes, read_backdrops, read_cutouts
+from annotator.scenes.dataset import AnalyticScenes
+from annotator.scenes.supply import read_supply
 from cldm.build import load_model
 from cldm.condition import Condition, frames_of
 from cldm.config import ModelConfig, read_config
@@ -100,11 +101,9 @@ def autoencoder_psnr(model: LayerDiffusion, config: ModelConfig) -> list[float]:
 def relation_gains(model: LayerDiffusion) -> list[float]:
     """PSNR of the composite against each true scene, with minus without the relation network."""
     scenes = AnalyticScenes(
-        cutouts=read_cutouts(DATA / "validation" / "cutouts.tar", side=160),
-        backdrops=read_backdrops(DATA / "validation" / "backdrops.tar"),
+        read_supply(DATA / "validation", side=160),
         size=128,
         batch_size=1,
-        num_objects=3,
         num_batches=64,
         seed=64,
     )

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Generator, Tensor
 
-from annotator.scenes.dataset import read_backdrops, read_cutouts
 from annotator.scenes.placement import placed
+from annotator.scenes.supply import read_backdrops, read_cutouts
 from ldm.compositing import crop, place, stack, visibility
 from ldm.values import Frames, Layers
 

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import Enum
 
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom, in shares of what it lies in."""
+
 
 class Ground(Enum):
     """What the bodies stand on: dull, polished, rippled water, a table that ends behind them, or
@@ -25,7 +28,7 @@ class Body:
 
     cutout: int
     flipped: bool
-    box: tuple[float, float, float, float]
+    box: Box
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +56,7 @@ class Staging:
     bodies: tuple[Body, ...]
     num_witnesses: int
     backdrop: int
-    view: tuple[float, float, float, float]
+    view: Box
     mirrored: bool
     ground: Ground
     gloss: float

@@ -3,10 +3,10 @@
 import pytest
 import pytorch_lightning as pl
 import torch
-from torch import Generator
 from torch.utils.data import DataLoader
 
-from annotator.scenes.analytic import scenes
+from annotator.scenes.dataset import AnalyticScenes
+from annotator.scenes.supply import Supply
 from cldm.relation.graph import RelationGraph
 from cldm.relation.transformer import RelationTransformer
 from cldm.training.relation import RelationTraining, RelationWeights
@@ -15,12 +15,13 @@ from ldm.values import identity_effects
 
 
 def scene() -> Scene:
-    """Two small scenes with one box."""
-    generator = Generator().manual_seed(0)
-    cutouts = torch.zeros(2, 1, 4, 16, 16)
-    cutouts[:, :, :, 2:14, 4:12] = 0.7
-    cutouts[:, :, 3, 2:14, 4:12] = 1
-    return scenes(cutouts, torch.rand(2, 3, 32, 32, generator=generator), generator)
+    """Two small scenes of boxes."""
+    cutouts = torch.zeros(1, 4, 16, 16)
+    cutouts[:, :, 2:, 4:12] = 0.7
+    cutouts[:, 3, 2:, 4:12] = 1
+    backdrop = torch.full((3, 32, 32), 0.6)
+    supply = Supply(cutouts=cutouts, backdrops=(backdrop,))
+    return next(iter(AnalyticScenes(supply, size=32, batch_size=2, num_batches=1, seed=0)))
 
 
 Network = type[RelationTransformer] | type[RelationGraph]

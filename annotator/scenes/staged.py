@@ -1,0 +1,159 @@
+"""Stagings made visible: their layers, their light, and the scenes under it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from annotator.scenes.grounds import with_grounds
+from annotator.scenes.staging import Body, Box, Staging
+from annotator.scenes.supply import Supply
+from annotator.scenes.transport import Transport, lit, surroundings
+from ldm.compositing import crop, over, place, stack
+from ldm.scene import Scene
+from ldm.values import Effects, Frames, Layers, Light, identity_effects
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where the bodies of several stagings, one after the other, stand in a padded batch."""
+
+    picture: Int[Tensor, " k"]
+    body: Int[Tensor, " k"]
+
+
+def places(stagings: Sequence[Staging], device: torch.device) -> Places:
+    """The picture of each body, and its number therein."""
+    counts = [len(staging.bodies) for staging in stagings]
+    picture = [i for i, count in enumerate(counts) for _ in range(count)]
+    body = [number for count in counts for number in range(count)]
+    found = torch.tensor([picture, body], dtype=torch.long, device=device)
+    return Places(picture=found[0], body=found[1])
+
+
+def staged_layers(stagings: Sequence[Staging], supply: Supply, size: int) -> Layers:
+    """Square pictures of `size` pixels: the backs with their grounds, before them all bodies.
+
+    Slots are padded to the most layers and the most witnesses of any of the stagings.
+    """
+    num_bodies = max(staging.num_witnesses for staging in stagings)
+    num_bodies += max(len(staging.bodies) - staging.num_witnesses for staging in stagings)
+    where = places(stagings, supply.device)
+    shape = (len(stagings), max(num_bodies, 1))
+    bodies = [body for staging in stagings for body in staging.bodies]
+    rgba = supply.cutouts.new_zeros(*shape, 4, size, size)
+    rgba[where.picture, where.body] = _standing(bodies, supply, size)
+    present = torch.zeros(shape, dtype=torch.bool, device=supply.device)
+    present[where.picture, where.body] = True
+    back = F.pad(_backs(stagings, supply, size), (0, 0, 0, 0, 0, 1), value=1.0)
+    return Layers(
+        rgba=torch.cat([back[:, None], rgba], dim=1), present=F.pad(present, (1, 0), value=True)
+    )
+
+
+def _standing(bodies: Sequence[Body], supply: Supply, size: int) -> Float[Tensor, "k 4 h w"]:
+    """Cut-outs where they stand; a canvas from right to left shows them mirrored."""
+    chosen = torch.tensor([body.cutout for body in bodies], dtype=torch.long, device=supply.device)
+    boxes = [_turned(body.box) if body.flipped else body.box for body in bodies]
+    frames = Frames(box=torch.tensor(boxes, device=supply.device).view(1, -1, 4))
+    return place(supply.cutouts[chosen][None], frames, (size, size))[0]
+
+
+def _backs(stagings: Sequence[Staging], supply: Supply, size: int) -> Float[Tensor, "b 3 h w"]:
+    chosen = torch.tensor([staging.backdrop for staging in stagings], device=supply.device)
+    boxes = [_turned(each.view) if each.mirrored else each.view for each in stagings]
+    frames = Frames(box=torch.tensor(boxes, device=supply.device)[:, None])
+    squares = F.pad(supply.squares[chosen], (0, 0, 0, 0, 0, 1), value=1.0)[:, None]
+    views = crop(squares, frames, (size, size))[:, 0].split([3, 1], dim=1)[0]
+    return with_grounds(views, stagings)
+
+
+def _turned(box: Box) -> Box:
+    left, top, right, bottom = box
+    return right, top, left, bottom
+
+
+def staged_light(stagings: Sequence[Staging], device: torch.device) -> Light:
+    """The light of each staging."""
+    lights = [staging.light for staging in stagings]
+
+    def of_each(values: Sequence[float] | Sequence[tuple[float, float, float]]) -> Tensor:
+        return torch.tensor(values, device=device)
+
+    return Light(
+        azimuth=of_each([light.azimuth for light in lights]),
+        elevation=of_each([light.elevation for light in lights]),
+        colour=of_each([light.colour for light in lights]),
+        softness=of_each([light.softness for light in lights]),
+        ambient=of_each([light.ambient for light in lights]),
+    )
+
+
+def scene_of(stagings: Sequence[Staging], layers: Layers, transport: Transport) -> Scene:
+    """Scenes under the light of their stagings, witnesses become part of the backs."""
+    device = layers.rgba.device
+    gloss = torch.tensor([staging.gloss for staging in stagings], device=device)
+    light = staged_light(stagings, device)
+    effects = lit(layers, transport, light, surroundings(layers.rgb[:, 0], gloss))
+    witnesses = torch.tensor([staging.num_witnesses for staging in stagings], device=device)
+    most = max(staging.num_witnesses for staging in stagings)
+    return _baked(Scene(layers=layers, light=light, effects=effects), witnesses, most)
+
+
+def agreeing(scene: Scene) -> Scene:
+    """Layers cut from the true picture: they look as they do in it, and nothing is left to do.
+
+    Plainly stacked they are the true picture: an effect on all that lies behind it is the same as
+    that effect on each layer behind it.
+    """
+    rgba = torch.cat([colours_in_picture(scene.layers, scene.effects), scene.effects.alpha], dim=2)
+    layers = Layers(rgba=rgba, present=scene.layers.present)
+    return Scene(layers=layers, light=scene.light, effects=identity_effects(layers))
+
+
+def colours_in_picture(layers: Layers, effects: Effects) -> Float[Tensor, "b n 3 h w"]:
+    """What each layer looks like in the picture: lit, and under what nearer layers cast on it."""
+    own = (layers.rgb * effects.multiply + effects.add).clamp(0, 1)
+    seen = own[:, :1]
+    for slot in range(1, own.shape[1]):
+        mirrored = over(seen, effects.reflection[:, slot, None].expand(-1, slot, -1, -1, -1))
+        seen = torch.cat([mirrored * effects.shadow[:, slot, None], own[:, slot, None]], dim=1)
+    return seen
+
+
+def _baked(scene: Scene, witnesses: Int[Tensor, " b"], most: int) -> Scene:
+    """The scene with the first bodies of each picture, at most `most`, made part of its back."""
+    slot = torch.arange(scene.layers.present.shape[1] - most, device=witnesses.device)
+    source = slot + witnesses[:, None] * (slot > 0)
+    picture = torch.arange(len(witnesses), device=witnesses.device)[:, None]
+    back = F.pad(_flattened(scene, witnesses, most), (0, 0, 0, 0, 0, 1), value=1.0)
+    rgba = torch.cat([back[:, None], scene.layers.rgba[picture, source][:, 1:]], dim=1)
+    effects = Effects(
+        multiply=scene.effects.multiply[picture, source],
+        add=scene.effects.add[picture, source],
+        shadow=scene.effects.shadow[picture, source],
+        reflection=scene.effects.reflection[picture, source],
+        alpha=scene.effects.alpha[picture, source],
+    )
+    layers = Layers(rgba=rgba, present=scene.layers.present[picture, source])
+    return Scene(layers=layers, light=scene.light, effects=effects)
+
+
+def _flattened(scene: Scene, witnesses: Int[Tensor, " b"], most: int) -> Float[Tensor, "b 3 h w"]:
+    """The picture that the back and the witnesses show."""
+    slot = torch.arange(most + 1, device=witnesses.device)
+    kept = (slot <= witnesses[:, None])[:, :, None, None, None]
+    first = [part[:, : most + 1] for part in (scene.layers.rgba, scene.layers.present)]
+    layers = Layers(rgba=first[0] * kept, present=first[1])
+    effects = Effects(
+        multiply=scene.effects.multiply[:, : most + 1],
+        add=scene.effects.add[:, : most + 1],
+        shadow=torch.where(kept, scene.effects.shadow[:, : most + 1], 1.0),
+        reflection=scene.effects.reflection[:, : most + 1] * kept,
+        alpha=layers.alpha,
+    )
+    rgb = colours_in_picture(layers, effects)
+    return stack(Layers(rgba=torch.cat([rgb, layers.alpha], dim=2), present=layers.present))
