@@ -21,14 +21,16 @@ from torch import Generator
 from tqdm import tqdm
 
 from annotator.scenes.dataset import AnalyticScenes
+from annotator.scenes.drawing import random_staging
 from annotator.scenes.shards import EditedScene, read_edits
+from annotator.scenes.staged import staged_light
 from annotator.scenes.supply import Supply, read_supply
 from cldm.build import build_relation, load_model
 from cldm.config import RelationKind, read_config
 from cldm.relation.network import RelationNetwork
 from ldm.checkpoint import load_weights
 from ldm.mistake import MistakeError
-from ldm.scene import Scene
+from ldm.values import Light
 from paper.relation_contest import Contestants, blind, measured
 from paper.relation_light import mean_light
 from paper.relation_measures import UNITS
@@ -46,6 +48,7 @@ RESULT = Path(__file__).parent / "results" / "relation.json"
 VALIDATION = Path("data/default/validation")
 TEST = Path("data/scenes/test")
 MODEL = Path("models/layers_tiny.yaml")
+SIDE = 256  # of a cut-out's canvas
 SEED, TUNING_SEED = 5, 6
 
 
@@ -72,10 +75,31 @@ def constants(drop_shadow: DropShadow) -> dict[str, Figure]:
     return {f"drop_shadow.{k}": interval([v], "share") for k, v in asdict(drop_shadow).items()}
 
 
-def tuning_scenes(supply: Supply) -> list[Scene]:
-    """Analytic scenes with the test's objects and backdrops, not its scenes: constants of peers
-    are tuned on them, which favours those peers."""
-    raise NotImplementedError
+def rendered_edits(supply: Supply) -> Iterator[EditedScene]:
+    """The test set, always in the same order.
+
+    Raises MistakeError when it has not been rendered.
+    """
+    shards = sorted(TEST.glob("*.tar"))
+    if not shards:
+        raise MistakeError(f"scenes {TEST}: no shards found, expected those of make scenes-test")
+    for shard in shards:
+        yield from read_edits(shard, supply)
+
+
+def tuned_drop_shadow(supply: Supply) -> DropShadow:
+    """The best drop shadow on analytic scenes, not those of the test, of its objects and backdrops,
+    which favours this peer."""
+    return best_drop_shadow(
+        list(AnalyticScenes(supply, size=96, batch_size=4, num_batches=4, seed=TUNING_SEED))
+    )
+
+
+def usual_light(supply: Supply) -> Light:
+    """The mean light of stagings that are drawn as those of the test were."""
+    generator = Generator().manual_seed(TUNING_SEED)
+    stagings = [random_staging(supply, generator) for _ in range(256)]
+    return mean_light(staged_light(stagings, supply.device))
 
 
 def networks(graph: Path | None) -> dict[str, RelationNetwork]:
@@ -99,8 +123,7 @@ def main() -> None:
     parser.add_argument("--sheets", type=Path, help="folder for pictures of test scenes")
     arguments = parser.parse_args()
     supply = read_supply(VALIDATION, SIDE)
-    tuning = tuning_scenes(supply)
-    drop_shadow = best_drop_shadow(tuning)
+    drop_shadow = tuned_drop_shadow(supply)
     contestants = Contestants(
         networks=networks(arguments.graph),
         recolouring={
@@ -109,11 +132,11 @@ def main() -> None:
             "histogram_matching.": blind(histogram_matching),
         },
         casting={"plain.": blind(plain), "drop_shadow.": blind(drop_shadow)},
-        mean_light=mean_light([scene.light for scene in tuning]),
+        mean_light=usual_light(supply),
     )
     values: defaultdict[str, list[float]] = defaultdict(list)
     generator = Generator().manual_seed(SEED)
-    for edited in tqdm(test_edits(supply), desc="scenes"):
+    for edited in tqdm(rendered_edits(supply), desc="scenes"):
         for name, row in measured(edited, contestants, generator).items():
             values[name] += row.tolist()
     gains = values["affected_gain_db"]
@@ -125,7 +148,7 @@ def main() -> None:
         figures=figures(values) | constants(drop_shadow),
     )
     if arguments.sheets:
-        scenes = (edited.before for edited in test_edits(supply))
+        scenes = (edited.before for edited in rendered_edits(supply))
         write_sheets(arguments.sheets, scenes, gains, contestants.networks[""])
 
 
