@@ -24,7 +24,7 @@ from cldm.build import load_model
 from cldm.condition import Condition, frames_of
 from cldm.config import ModelConfig, read_config
 from cldm.model import LayerDiffusion, Sampling
-from cldm.relation.effects import effects_document
+from ldm.effects import effects_document
 from cldm.relation.guides import unknown_hint
 from cldm.runtime import NetworkPrecision, Runtime, ready
 from ldm.document import flatten

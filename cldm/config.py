@@ -108,6 +108,38 @@ class StageConfig:
 
 
 @dataclass(frozen=True)
+class RelationWeights:
+    """How much each term of the relation network's loss counts; see `cldm.relation.losses`."""
+
+    composite: float = 4.0
+    stillness: float = 4.0
+    relit: float = 2.0
+    shadow: float = 1.0
+    reflection: float = 1.0
+    alpha: float = 0.5
+    light: float = 0.5
+
+
+@dataclass(frozen=True)
+class RelationStageConfig(StageConfig):
+    """How the relation network is trained: on analytic scenes first, in the last `rendered_steps`
+    on rendered ones.
+
+    Shares of pictures: `told` their light; `cut_out`, whose layers were cut from the true picture
+    and need nothing; `recoloured`, with one layer in wrong colours, of those cut out and of the
+    others; `roughened`, with one layer's edges wrong.
+    """
+
+    rendered_steps: int = 0
+    told: float = 0.5
+    cut_out: float = 0.3
+    recoloured_cut_out: float = 0.8
+    recoloured: float = 0.2
+    roughened: float = 0.2
+    weights: RelationWeights = field(default_factory=RelationWeights)
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """All stages. Of layers: `learning` says which parts learn, `lora_rank` the rank of adapters
     (see `ldm.adapters`); with `recomputed`, U-Net and ControlNet keep little on the way (see
@@ -116,7 +148,7 @@ class TrainingConfig:
 
     autoencoder: StageConfig = field(default_factory=StageConfig)
     layers: StageConfig = field(default_factory=StageConfig)
-    relation: StageConfig = field(default_factory=StageConfig)
+    relation: RelationStageConfig = field(default_factory=RelationStageConfig)
     num_slots: int = 4
     timestep_shift: float = 1.0
     mean_steps: int = 0
@@ -168,15 +200,16 @@ class ModelConfig:
 class RunConfig:
     """One run of training: which model and stage, where data and results lie, for how long.
 
-    Results of a stage go to `folder`: checkpoints, pictures, logs, and `STAGE.safetensors`. A fresh
-    training begins with the weights in `begin` (a whole model's file) when that is given, under
-    those of `over` (parts that were trained over it) and with `lora` (FILE or FILE:STRENGTH) merged
-    into them.
+    Rendered scenes lie in `scenes`. Results of a stage go to `folder`: checkpoints, pictures, logs,
+    and `STAGE.safetensors`. A fresh training begins with the weights in `begin` (a whole model's
+    file) when that is given, under those of `over` (parts that were trained over it) and with
+    `lora` (FILE or FILE:STRENGTH) merged into them.
     """
 
     model: str = "models/layers_tiny.yaml"
     stage: Stage = Stage.layers
     data: str = "data/default"
+    scenes: str = "data/scenes/train"
     folder: str = "runs/tiny"
     begin: str = ""
     over: str = ""

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cldm.brief import Brief
-from cldm.relation.effects import effects_document
 from ldm.document import Document, flatten
+from ldm.effects import effects_document
 from ldm.export.contact_sheet import write_contact_sheet
 from ldm.export.folder import finished_folder
 from ldm.values import Effects, Layers, Masks

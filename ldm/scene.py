@@ -1,14 +1,18 @@
 """`Scene`: an example whose layers, light and effects are all known."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
-from ldm.values import Effects, Layers, Light
+from ldm.effects import agreeing, shown
+from ldm.values import Effects, Layers, Light, TensorValue, identity_effects
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
+class Scene(TensorValue):
     """Layers as they look in neutral light, the light they stand in, and what it does to them.
 
     The true picture is not stored: it is what the layers show under the effects.
@@ -18,10 +22,91 @@ class Scene:
     light: Light
     effects: Effects
 
-    def to(self, target: torch.device | torch.dtype | str) -> "Scene":
-        """The same scene on another device, or with its floating tensors in another dtype."""
-        return Scene(
-            layers=self.layers.to(target),
-            light=self.light.to(target),
-            effects=self.effects.to(target),
-        )
+    @property
+    def picture(self) -> Float[Tensor, "b 3 h w"]:
+        """The true picture."""
+        return shown(self.layers, self.effects)
+
+
+def cut_out(scene: Scene) -> Scene:
+    """The same pictures, of layers that were cut from them: they agree already, and nothing is to
+    be done."""
+    layers = agreeing(scene.layers, scene.effects)
+    return Scene(layers=layers, light=scene.light, effects=identity_effects(layers))
+
+
+def baked(scene: Scene, count: Int[Tensor, " b"]) -> Scene:
+    """The same pictures, with the first `count` slots above the back painted into it.
+
+    The slots above them move down; those that get free are absent.
+    """
+    layers, slots = scene.layers, torch.arange(scene.layers.present.shape[1], device=count.device)
+    sunk = layers.present & (slots <= count[:, None])
+    back = shown(Layers(rgba=layers.rgba, present=sunk), _among(scene.effects, sunk))
+    source = torch.where(slots == 0, 0, slots + count[:, None])
+    last = len(slots) - 1
+    rows = torch.arange(len(count), device=count.device)[:, None]
+    source, exists = source.clamp(max=last), source <= last
+    present = layers.present[rows, source] & exists
+    above = layers.rgba[rows, source] * present[:, :, None, None, None]
+    opaque = F.pad(back, (0, 0, 0, 0, 0, 1), value=1.0)[:, None]
+    return Scene(
+        layers=Layers(rgba=torch.cat([opaque, above[:, 1:]], dim=1), present=present),
+        light=scene.light,
+        effects=_above_back(_among(_taken(scene.effects, rows, source), present)),
+    )
+
+
+def _above_back(effects: Effects) -> Effects:
+    """The same, neutral in slot 0."""
+    there = torch.ones_like(effects.alpha[:, :, 0, 0, 0], dtype=torch.bool)
+    there[:, 0] = False
+    opaque = torch.ones_like(effects.alpha[:, :1])
+    alpha = torch.cat([opaque, effects.alpha[:, 1:]], dim=1)
+    return replace(_among(effects, there), alpha=alpha)
+
+
+def _taken(effects: Effects, rows: Tensor, source: Tensor) -> Effects:
+    """Effects of the slots `source [b n]`."""
+    return Effects(
+        multiply=effects.multiply[rows, source],
+        add=effects.add[rows, source],
+        shadow=effects.shadow[rows, source],
+        reflection=effects.reflection[rows, source],
+        alpha=effects.alpha[rows, source],
+    )
+
+
+def _among(effects: Effects, present: Bool[Tensor, "b n"]) -> Effects:
+    """Effects, neutral in slots that are absent."""
+    there = present[:, :, None, None, None]
+    return Effects(
+        multiply=torch.where(there, effects.multiply, 1.0),
+        add=torch.where(there, effects.add, 0.0),
+        shadow=torch.where(there, effects.shadow, 1.0),
+        reflection=torch.where(there, effects.reflection, 0.0),
+        alpha=torch.where(there, effects.alpha, 0.0),
+    )
+
+
+def chosen(first: Scene, second: Scene, take: Bool[Tensor, " b"]) -> Scene:
+    """The first scene of each picture where `take` holds, else the second; both in one light."""
+
+    def either(one: Tensor, other: Tensor) -> Tensor:
+        return torch.where(take[:, None, None, None, None], one, other)
+
+    mine, theirs = first.effects, second.effects
+    return Scene(
+        layers=Layers(
+            rgba=either(first.layers.rgba, second.layers.rgba),
+            present=torch.where(take[:, None], first.layers.present, second.layers.present),
+        ),
+        light=first.light,
+        effects=Effects(
+            multiply=either(mine.multiply, theirs.multiply),
+            add=either(mine.add, theirs.add),
+            shadow=either(mine.shadow, theirs.shadow),
+            reflection=either(mine.reflection, theirs.reflection),
+            alpha=either(mine.alpha, theirs.alpha),
+        ),
+    )

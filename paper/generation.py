@@ -19,11 +19,10 @@ from cldm.data import Assets, CanvasDataset, backdrop_canvas, cutout_canvas, rea
 from cldm.examples import random_frames
 from cldm.losses import over_colours
 from cldm.model import LayerDiffusion, Sampling
-from cldm.relation.effects import effects_document
 from cldm.relation.guides import unknown_hint
-from cldm.training.relation import shown
 from ldm.compositing import place_masks, stack
 from ldm.document import Document
+from ldm.effects import effects_document, shown
 from ldm.metrics import leakage, missing, psnr, soft_iou
 from ldm.values import Frames, Layers, Masks
 from paper.export_agreement import library_errors

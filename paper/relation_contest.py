@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from annotator.scenes.shards import EditedScene
 from torch import Generator
 
-from annotator.scenes.shards import EditedScene
 from annotator.scenes.staged import agreeing
 from cldm.relation.guides import unknown_hint
 from cldm.relation.network import RelationNetwork
-from cldm.training.relation import shown
+from ldm.effects import shown
 from ldm.scene import Scene
 from ldm.values import Effects, Layers, Light
 from paper.relation_baked import left_behind, rigid

@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import torch
+from annotator.scenes.shards import EditedScene
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
-from annotator.scenes.shards import EditedScene
 from annotator.scenes.staging import EditKind
-from cldm.training.relation import shown
+from ldm.effects import shown
 from ldm.metrics import affected_region, dilate
 from ldm.scene import Scene
 from ldm.values import Layers

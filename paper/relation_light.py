@@ -9,8 +9,8 @@ from torch import Tensor
 
 from cldm.relation.guides import LightHint
 from cldm.relation.network import RelationNetwork
-from cldm.training.relation import shown
 from ldm.compositing import resize
+from ldm.effects import shown
 from ldm.projection import towards
 from ldm.values import Layers, Light
 

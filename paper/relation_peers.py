@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from skimage.exposure import match_histograms
 
-from cldm.training.relation import shown
 from ldm.compositing import crop_masks, stack
+from ldm.effects import shown
 from ldm.metrics import affected_region, region_psnr
 from ldm.projection import blur
 from ldm.scene import Scene

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from cldm.relation.guides import unknown_hint
 from cldm.relation.network import RelationNetwork
-from cldm.training.relation import shown
 from ldm.compositing import over, stack, visibility
+from ldm.effects import shown
 from ldm.export.contact_sheet import Cell, write_cells
 from ldm.scene import Scene
 from ldm.values import Effects, Layers

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from torch import Generator
 
 from annotator.scenes.staging import Body, Box, Ground, KeyLight, Staging
@@ -16,8 +17,8 @@ LAYER_ROWS = (0.64, 0.96)
 _WITNESS_ROWS = (0.52, 0.63)
 _DEEPEST = 0.72  # of the border: room behind for what is moved away
 _GRID = 64
-_SEEN = 0.4  # of the box around a body: less is hidden, or out of the picture
-_TRIES = 20
+_SEEN = 0.3  # of the box around a body: less is hidden, or out of the picture
+_TRIES = 40
 _GLOSS = {Ground.glossy: (0.35, 0.85), Ground.water: (0.35, 0.85), Ground.table: (0.0, 0.25)}
 
 
@@ -33,18 +34,19 @@ def random_staging(
     All stand on the ground, farther ones higher and smaller, and none is hidden. A matte ground
     comes four times as often as each other one. The same generator state gives the same staging.
     """
-    bodies: tuple[Body, ...] = ()
-    for _ in range(1 + int(max_bodies * uniform(generator) ** 1.5)):
-        bodies = _with_newcomer(bodies, LAYER_ROWS, supply, generator)
-    num_layers = len(bodies)
-    for _ in range(int(2.8 * uniform(generator))):
-        bodies = _with_newcomer(bodies, _WITNESS_ROWS, supply, generator)
+    taken = np.zeros((_GRID, _GRID), dtype=bool)
+    counts = (1 + int(max_bodies * uniform(generator) ** 1.5), int(uniform(generator, 0.8, 3.0)))
+    layers, witnesses = (
+        _crowd(taken, [uniform(generator, *rows) for _ in range(count)], supply, generator)
+        for count, rows in zip(counts, (LAYER_ROWS, _WITNESS_ROWS), strict=True)
+    )
+    bodies = witnesses + layers
     weights = [4.0 if ground is Ground.matte else 1.0 for ground in grounds]
     ground = grounds[int(torch.tensor(weights).multinomial(1, generator=generator))]
     backdrop = _index(len(supply.backdrops), generator)
     return Staging(
         bodies=bodies,
-        num_witnesses=len(bodies) - num_layers,
+        num_witnesses=len(witnesses),
         backdrop=backdrop,
         view=_random_view(supply, backdrop, generator),
         mirrored=uniform(generator) < 0.5,
@@ -77,13 +79,14 @@ def standing(
 
 def random_body(rows: tuple[float, float], supply: Supply, generator: Generator) -> Body:
     """A body that stands anywhere, its foot within `rows`."""
-    row = uniform(generator, *rows)
+    nearness, across, size, turn, chosen = torch.rand(5, generator=generator).tolist()
+    row = rows[0] + (rows[1] - rows[0]) * nearness
     return standing(
-        cutout=_index(len(supply.cutouts), generator),
-        flipped=uniform(generator) < 0.5,
-        centre=uniform(generator, 0.08, 0.92),
+        cutout=int(chosen * len(supply.cutouts)),
+        flipped=turn < 0.5,
+        centre=0.08 + 0.84 * across,
         row=row,
-        side=(row - HORIZON) * uniform(generator, 0.85, 1.5),
+        side=(row - HORIZON) * (0.85 + 0.65 * size),
         supply=supply,
     )
 
@@ -95,26 +98,35 @@ def back_row(row: float) -> float:
 
 def all_seen(bodies: Sequence[Body], supply: Supply) -> bool:
     """Whether enough of each body is in the picture and not behind those that come after it."""
-    cells = np.zeros((_GRID, _GRID), dtype=np.int64)
-    areas = np.zeros(len(bodies))
-    for number, body in enumerate(bodies):
-        left, top, right, bottom = (round(_GRID * end) for end in _outline(body, supply))
-        cells[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = number + 1
-        areas[number] = (bottom - top) * (right - left)
-    seen = np.bincount(cells.ravel(), minlength=len(bodies) + 1)[1:]
-    return bool((seen >= _SEEN * areas).all())
+    taken = np.zeros((_GRID, _GRID), dtype=bool)
+    return all(_shows(body, taken, supply) for body in reversed(bodies))
 
 
-def _with_newcomer(
-    bodies: tuple[Body, ...], rows: tuple[float, float], supply: Supply, generator: Generator
+def _crowd(
+    taken: Bool[np.ndarray, "h w"],
+    rows: Sequence[float],
+    supply: Supply,
+    generator: Generator,
 ) -> tuple[Body, ...]:
-    """The bodies back to front with a new one among them, where there is room for it."""
-    for _ in range(_TRIES):
-        newcomer = random_body(rows, supply, generator)
-        crowd = sorted((*bodies, newcomer), key=lambda body: foot(body, supply))
-        if all_seen(crowd, supply):
-            return tuple(crowd)
-    return bodies
+    """Bodies on the rows, back to front, where they are seen; those without room stay away."""
+    found: list[Body] = []
+    for row in sorted(rows, reverse=True):
+        for _ in range(_TRIES):
+            body = random_body((row, row), supply, generator)
+            if _shows(body, taken, supply):
+                found.append(body)
+                break
+    return tuple(reversed(found))
+
+
+def _shows(body: Body, taken: Bool[np.ndarray, "h w"], supply: Supply) -> bool:
+    """Whether enough of a body shows between those that stand before it; then it takes its room."""
+    left, top, right, bottom = (round(_GRID * end) for end in _outline(body, supply))
+    room = taken[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+    if room.size - np.count_nonzero(room) < _SEEN * (bottom - top) * (right - left):
+        return False
+    room[:] = True
+    return True
 
 
 def _outline(body: Body, supply: Supply) -> Box:

@@ -87,7 +87,7 @@ def _table(views: Views, _: Column, border: Column) -> Tensor:
 
 
 def _wall(views: Views, _: Column, border: Column) -> Tensor:
-    """Plaster above, the view's own lower part stretched to a floor below; darker where they meet."""
+    """Plaster; below it the view's own lower part, stretched to a floor; darker where they meet."""
     row, column = _rows(views), _columns(views)
     place = torch.stack([column.expand(len(row), -1), row.expand(-1, len(column))], dim=-1)
     tone = 1.06 - 0.12 * row + 0.03 * _noise(views, 0.3 * place) + 0.03 * _noise(views, 2 * place)

@@ -9,8 +9,8 @@ from itertools import chain, count
 
 import torch
 
-from cldm.relation.effects import EFFECT_SHEETS, effects_document
 from ldm.document import Blend, Document, Sheet, clipping_runs, flatten
+from ldm.effects import EFFECT_SHEETS, effects_document
 from ldm.export.ora import UNLIT
 from ldm.mistake import MistakeError
 from ldm.values import Effects, Layers

@@ -15,20 +15,22 @@ from ldm.projection import lowest_row, mirrored
 from ldm.values import Effects, Layers, TensorValue
 
 _DARKEST = 0.01  # of the light, linear
+_BLACK = 0.02  # darker colours are taken for this when they are divided by
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fields(TensorValue):
     """Smooth maps for each slot above the back, in linear light where they speak of light.
 
-    `glow`: light on the layer whatever its shape; `shade`, `gleam`, `key`, `sky`, `gloss`: how much
-    of each guide, by colour; `dim`: shadow where no guide has any; `shift`, `sharpen`: how the
-    edge of alpha moves and hardens.
+    `glow`: light on the layer whatever its shape; `shade`, `key`, `sky`, `gloss`: how much of each
+    guide, by colour; `lift`: what is added to the layer's colours, in sRGB, so that with `glow`
+    they undergo an affine map, as in PCT-Net (Guerreiro et al., CVPR 2023); `dim`: shadow where no
+    guide has any; `shift`, `sharpen`: how the edge of alpha moves and hardens.
     """
 
     glow: Float[Tensor, "b m 3 h w"]
     shade: Float[Tensor, "b m 3 h w"]
-    gleam: Float[Tensor, "b m 3 h w"]
+    lift: Float[Tensor, "b m 3 h w"]
     key: Float[Tensor, "b m 3 h w"]
     sky: Float[Tensor, "b m 3 h w"]
     dim: Float[Tensor, "b m 1 h w"]
@@ -42,11 +44,11 @@ WIDTHS = (3, 3, 3, 3, 3, 1, 1, 1, 1)  # channels of each field, in order
 
 def fields_of(channels: Float[Tensor, "b m f h w"]) -> Fields:
     """Fields from the channels of a network's head."""
-    glow, shade, gleam, key, sky, dim, gloss, shift, sharpen = channels.split(WIDTHS, dim=2)
+    glow, shade, lift, key, sky, dim, gloss, shift, sharpen = channels.split(WIDTHS, dim=2)
     return Fields(
         glow=glow,
         shade=shade,
-        gleam=gleam,
+        lift=lift,
         key=key,
         sky=sky,
         dim=dim,
@@ -68,16 +70,18 @@ def applied(fields: Fields, guides: Guides, layers: Layers) -> Effects:
     there = layers.present[:, 1:, None, None, None]
     light = 1 + fields.glow + fields.shade * guides.shade
     change = raised((_bounded(light, _DARKEST, 4.0).sqrt() - 1) * there, size)
-    brighter = change.clamp(min=0)
-    gleam = raised(fields.gleam * guides.gleam * there, size)
+    brighter = _rising(change)
+    # What brightens is textured as the layer is; what a lift takes away, too.
+    rest = rgb * brighter + raised(fields.lift * there, size)
+    add = _rising(rest)
+    taken_off = (rest - add) / rgb.clamp(min=_BLACK)
     taken = fields.key * guides.key + fields.sky * guides.sky + fields.dim
     shadow = raised((_bounded(1 - taken, _DARKEST, 1.0).sqrt() - 1) * there, size)
     gloss = raised(fields.gloss * there, size)
     refined = torch.where(there, _refined(fields, alpha), alpha)
     return Effects(
-        multiply=_above_back(1 + (change - brighter), 1.0),
-        # What brightens beyond 1 is textured as the layer is.
-        add=_above_back(_bounded(rgb * brighter + gleam, 0.0, 1.0), 0.0),
+        multiply=_above_back(_bounded(1 + (change - brighter) + taken_off, 0.0, 1.0), 1.0),
+        add=_above_back(_bounded(add, 0.0, 1.0), 0.0),
         shadow=_above_back(1 + shadow, 1.0),
         reflection=_above_back(_reflection(gloss, objects), 0.0),
         alpha=torch.cat([layers.alpha[:, :1], refined], dim=1),
@@ -111,6 +115,11 @@ def raised(field: Float[Tensor, "b m c h w"], size: tuple[int, int]) -> Tensor:
         return field
     flat = F.interpolate(field.flatten(0, 1), size=size, mode="bilinear")
     return flat.unflatten(0, field.shape[:2])
+
+
+def _rising(change: Tensor) -> Tensor:
+    """What is above zero; the gradient passes at zero, where a new network stands."""
+    return torch.where(change >= 0, change, 0.0)
 
 
 def _bounded(value: Tensor, low: float, high: float) -> Tensor:

@@ -8,21 +8,19 @@ from einops import repeat
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from cldm.relation.blocks import Block, position
 from cldm.relation.edges import NUM_FEATURES, edges
-from cldm.relation.guides import LightHint
-from cldm.relation.patches import Patches
+from cldm.relation.learned import LearnedRelation
+from cldm.relation.patches import View
 from ldm.blocks import zeroed
-from ldm.values import Effects, Layers
 
 _EDGE_WIDTH = 32
 
 
-class RelationGraph(nn.Module):
-    """Layers and what is known of the light -> Effects, by attention along the edges of a graph.
+class RelationGraph(LearnedRelation):
+    """Layers look at each other along the edges of a graph.
 
-    As `RelationTransformer`, but slots have no number: all that a layer knows of its place among
-    the others are its edges to them, so that layers which do not touch can change places.
+    Slots have no number: all that a layer knows of its place among the others are its edges to
+    them, so that layers which do not touch can change places.
     """
 
     def __init__(
@@ -34,28 +32,20 @@ class RelationGraph(nn.Module):
         working_size: int = 128,
         patch: int = 16,
     ) -> None:
-        super().__init__()
-        self.look = Patches(working_size=working_size, patch=patch)
-        self.width = width
-        self.embed = self.look.embedding(width)
-        self.light = self.look.light_embedding(width)
-        self.blocks = nn.ModuleList(Block(width, num_heads) for _ in range(depth))
+        super().__init__(
+            width=width, depth=depth, num_heads=num_heads, working_size=working_size, patch=patch
+        )
         self.edges = nn.ModuleList(EdgeWeights(num_heads) for _ in range(depth))
-        self.norm = nn.LayerNorm(width)
-        self.head = self.look.head(width)
 
-    def forward(self, layers: Layers, hint: LightHint) -> Effects:
-        """Effects of the layers' own size; the back and absent slots stay as they are."""
-        view = self.look(layers, hint)
-        with torch.autocast(layers.rgba.device.type, enabled=False):
+    def mixed(self, tokens: Float[Tensor, "b n p d"], view: View) -> Float[Tensor, "b n p d"]:
+        """Attention within each layer, and between layers along their edges."""
+        with torch.autocast(tokens.device.type, enabled=False):
             features = edges(view.small.alpha).features
-        place = position(view.grid, self.width).to(view.patches.device)
-        tokens = self.embed(view.patches) + place + self.light(view.light)[:, None, None]
         shape = tokens.shape[1:3]
         for block, weights in zip(self.blocks, self.edges, strict=True):
             mixed = block(tokens.flatten(1, 2), weights(features, view.small.present))
             tokens = mixed.unflatten(1, shape)
-        return view.effects(self.head(self.norm(tokens[:, 1:])), layers)
+        return tokens
 
 
 class EdgeWeights(nn.Module):

@@ -1,6 +1,5 @@
 """Guides: what geometry alone says of shadow and shade, for the relation network to weigh."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +11,6 @@ from ldm.projection import (
     lambert,
     mirrored,
     remaining,
-    rim_light,
     sky_occlusion,
     standing,
     wrapped,
@@ -38,51 +36,32 @@ class Guides(TensorValue):
     """Sharp maps for each of the `m` slots above the back, zero for absent ones.
 
     `key`: share of the key light that the layer newly takes from what lies behind it; `sky`: the
-    same for an even sky; `shade`: key light on the layer itself; `gleam`: its rim turned to the
-    light; `mirror`: where its mirror image lies.
+    same for an even sky; `shade`: key light on the layer itself; `mirror`: where its mirror image
+    lies.
     """
 
     key: Float[Tensor, "b m 1 h w"]
     sky: Float[Tensor, "b m 1 h w"]
     shade: Float[Tensor, "b m 1 h w"]
-    gleam: Float[Tensor, "b m 1 h w"]
     mirror: Float[Tensor, "b m 1 h w"]
 
     @property
-    def maps(self) -> Float[Tensor, "b m 5 h w"]:
+    def maps(self) -> Float[Tensor, "b m 4 h w"]:
         """All maps as channels."""
-        return torch.cat([self.key, self.sky, self.shade, self.gleam, self.mirror], dim=2)
+        return torch.cat([self.key, self.sky, self.shade, self.mirror], dim=2)
 
 
 def unknown_hint(batch: int) -> LightHint:
     """The hint that says nothing."""
-    return LightHint(light=_overcast(batch), given=torch.zeros(batch, dtype=torch.bool))
-
-
-def _overcast(batch: int) -> Light:
-    """High, wide light from the front: the least wrong where nothing is known."""
-    one = torch.ones(batch)
-    return Light(
-        azimuth=-one * math.pi / 2,
-        elevation=one * 1.2,
-        colour=one[:, None].expand(-1, 3),
-        softness=one,
-        ambient=0.6 * one,
+    none = torch.zeros(batch)
+    light = Light(
+        azimuth=none,
+        elevation=none,
+        colour=none[:, None].expand(-1, 3),
+        softness=none,
+        ambient=none,
     )
-
-
-def assumed(hint: LightHint) -> Light:
-    """The given light, or an overcast one where none is given."""
-    light = hint.light
-    overcast = _overcast(hint.given.shape[0]).to(light.azimuth.device).to(light.azimuth.dtype)
-    given = hint.given
-    return Light(
-        azimuth=torch.where(given, light.azimuth, overcast.azimuth),
-        elevation=torch.where(given, light.elevation, overcast.elevation),
-        colour=torch.where(given[:, None], light.colour, overcast.colour),
-        softness=torch.where(given, light.softness, overcast.softness),
-        ambient=torch.where(given, light.ambient, overcast.ambient),
-    )
+    return LightHint(light=light, given=none.bool())
 
 
 @torch.no_grad()
@@ -98,6 +77,5 @@ def guides(layers: Layers, light: Light) -> Guides:
         key=left[:, :-1] - left[:, 1:],
         sky=sky_occlusion(bodies, size),
         shade=wrapped(lambert(bodies, light)) * inside,
-        gleam=rim_light(bodies, light) * inside,
         mirror=mirrored(objects, bodies.bottom).split([3, 1], dim=2)[1],
     )

@@ -36,11 +36,13 @@ def stillness_loss(
     return ((1 - region) * (picture - plain).abs()).mean()
 
 
-def relit_loss(layers: Layers, effects: Effects, truth: Effects) -> Float[Tensor, ""]:
+def relit_loss(
+    layers: Layers, effects: Effects, true_layers: Layers, truth: Effects
+) -> Float[Tensor, ""]:
     """L1 between the lit colours of each layer, hidden parts too, where the layer is."""
     told = layers.rgb * effects.multiply + effects.add
-    true = layers.rgb * truth.multiply + truth.add
-    objects = layers.alpha[:, 1:]
+    true = true_layers.rgb * truth.multiply + truth.add
+    objects = truth.alpha[:, 1:]
     error = (told - true)[:, 1:].abs() * objects
     return error.sum() / (3 * objects.sum()).clamp(min=1)
 

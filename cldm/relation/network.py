@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import nn
 
+from cldm.relation.estimate import LightEstimate
 from cldm.relation.guides import LightHint
 from ldm.values import Effects, Layers, identity_effects
 
@@ -16,6 +17,10 @@ class RelationNetwork(Protocol):
 
     def __call__(self, layers: Layers, hint: LightHint) -> Effects:
         """Effects of the layers' own size; the back and absent slots stay as they are."""
+        ...
+
+    def estimated(self, layers: Layers) -> LightEstimate:
+        """The light that layers seem to stand in."""
         ...
 
     def parameters(self) -> Iterator[nn.Parameter]:
@@ -29,6 +34,16 @@ class RelationNetwork(Protocol):
 
 class PlainStacking(nn.Module):
     """The relation network that changes nothing: what the others are measured against."""
+
+    def estimated(self, layers: Layers) -> LightEstimate:
+        """Nothing is known of the light."""
+        none = torch.zeros_like(layers.rgba[:, 0, 0, 0, 0])
+        return LightEstimate(
+            direction=none[:, None].expand(-1, 3),
+            softness=none + 1,
+            ambient=none + 1,
+            colour=(none + 1)[:, None].expand(-1, 3),
+        )
 
     def forward(self, layers: Layers, hint: LightHint) -> Effects:
         """Identity, whatever the light."""

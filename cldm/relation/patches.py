@@ -8,16 +8,15 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from cldm.relation.estimate import NUM_NUMBERS, AssumedLight
 from cldm.relation.fields import WIDTHS, applied, fields_of, raised
-from cldm.relation.guides import Guides, LightHint, assumed, guides
+from cldm.relation.guides import Guides, guides
 from ldm.blocks import zeroed
 from ldm.compositing import premultiply, resize, stack, visibility
-from ldm.projection import towards
 from ldm.values import Effects, Layers
 
 _CELL = 4  # pixels of the working size along one side of a cell of a field
-_INPUTS = 4 + 1 + 3 + 5  # layer, visibility, plain picture, guides
-_LIGHT = 3 + 1 + 1 + 3 + 1  # direction, softness, ambient, colour, given
+_INPUTS = 4 + 1 + 3 + 4  # layer, visibility, plain picture, guides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +24,8 @@ class View:
     """Layers as a network sees them.
 
     `small`: the layers at working size, absent ones emptied, and invisible ones as good as absent;
-    `patches`: the pixels of each, row by
-    row; `light`: what is known of the light, as numbers around zero.
+    `patches`: the pixels of each, row by row; `light`: what is known of the light, as numbers
+    around zero.
     """
 
     small: Layers
@@ -75,29 +74,25 @@ class Patches:
 
     def light_embedding(self, width: int) -> nn.Sequential:
         """A new part that reads the light."""
-        return nn.Sequential(nn.Linear(_LIGHT, width), nn.SiLU(), nn.Linear(width, width))
+        return nn.Sequential(nn.Linear(NUM_NUMBERS, width), nn.SiLU(), nn.Linear(width, width))
 
     def head(self, width: int) -> nn.Module:
         """A new part that answers for a patch; it starts at zero, which changes nothing."""
         return zeroed(nn.Linear(width, sum(WIDTHS) * (self.patch // _CELL) ** 2))
 
-    def __call__(self, layers: Layers, hint: LightHint) -> View:
-        """Look at layers, in full precision even where the caller uses autocast."""
-        with torch.autocast(layers.rgba.device.type, enabled=False):
-            light = assumed(hint)
-            small = self._small(layers)
-            maps = guides(small, light)
-            known = [light.softness, light.ambient, hint.given.to(light.azimuth.dtype)]
-            numbers = [towards(light), torch.stack(known, dim=-1), light.colour - 1]
+    def __call__(self, small: Layers, light: AssumedLight) -> View:
+        """Look at layers of working size, in full precision even where the caller uses autocast."""
+        with torch.autocast(small.rgba.device.type, enabled=False):
+            maps = guides(small, light.light)
             return View(
                 small=small,
                 guides=maps,
                 patches=self._patches(small, maps),
-                light=torch.cat(numbers, dim=-1),
+                light=light.numbers,
                 patch=self.patch,
             )
 
-    def _small(self, layers: Layers) -> Layers:
+    def small(self, layers: Layers) -> Layers:
         """The layers at working size, whole patches along both sides; absent ones emptied."""
         height, width = layers.size
         scale = self.working_size / max(height, width) / self.patch

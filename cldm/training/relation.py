@@ -1,14 +1,15 @@
 """Training the relation network on scenes whose light is known."""
 
-from dataclasses import dataclass
+from dataclasses import asdict
 
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Float
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Generator, Tensor
 
-from cldm.relation.effects import effects_document
+from cldm.config import RelationStageConfig
+from cldm.relation.estimate import LightEstimate, light_loss
 from cldm.relation.guides import LightHint
 from cldm.relation.losses import (
     affected,
@@ -20,57 +21,53 @@ from cldm.relation.losses import (
     stillness_loss,
 )
 from cldm.relation.network import RelationNetwork
+from cldm.training.disturbance import random_slots, recoloured, roughened
 from cldm.training.optimisation import one_cycle
 from ldm.compositing import stack
-from ldm.document import flatten
+from ldm.effects import shown
 from ldm.metrics import psnr
-from ldm.scene import Scene
+from ldm.scene import Scene, chosen, cut_out
 from ldm.values import Effects, Layers
 
 
-@dataclass(frozen=True, kw_only=True)
-class RelationWeights:
-    """How much each loss term counts."""
-
-    composite: float = 4.0
-    stillness: float = 4.0
-    relit: float = 2.0
-    shadow: float = 1.0
-    reflection: float = 1.0
-    alpha: float = 0.5
-
-
 class RelationTraining(pl.LightningModule):
-    """Teaches a relation network from batches of `Scene`.
+    """Teaches a relation network from batches of `Scene`, as the stage's recipe says.
 
-    It is told the light of about half of the scenes.
+    Some pictures come as layers that agree already, some with a layer in wrong colours or with
+    wrong edges; what should be seen is the true picture all the same.
     """
 
-    def __init__(
-        self,
-        network: RelationNetwork,
-        *,
-        learning_rate: float,
-        num_steps: int,
-        weights: RelationWeights,
-    ) -> None:
+    def __init__(self, network: RelationNetwork, recipe: RelationStageConfig) -> None:
         super().__init__()
         self.network = network
-        self.learning_rate = learning_rate
-        self.num_steps = num_steps
-        self.weights = weights
+        self.recipe = recipe
 
     def training_step(self, batch: Scene) -> Float[Tensor, ""]:
         """The weighted sum of all terms; each is logged under its name."""
-        given = torch.rand(batch.light.azimuth.shape, device=self.device) < 0.5
-        effects = self.network(batch.layers, LightHint(light=batch.light, given=given))
-        terms = self.terms(batch, effects)
+        generator = Generator().manual_seed(self.global_step)
+        scene, layers, told = self.task(batch, generator)
+        effects = self.network(layers, LightHint(light=scene.light, given=told))
+        terms = self.terms(scene, layers, effects, self.network.estimated(layers))
         self.log_dict({f"train/{name}": term for name, term in terms.items()})
-        return torch.stack([getattr(self.weights, name) * terms[name] for name in terms]).sum()
+        weights = asdict(self.recipe.weights)
+        return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+
+    def task(self, batch: Scene, generator: Generator) -> tuple[Scene, Layers, Tensor]:
+        """What should be seen, the layers as they come, and of which pictures the light is told."""
+        recipe, device = self.recipe, batch.light.azimuth.device
+        random = torch.rand(2, len(batch.light.azimuth), generator=generator).to(device)
+        cut = random[0] < recipe.cut_out
+        scene = chosen(cut_out(batch), batch, cut)
+        share = torch.where(cut, recipe.recoloured_cut_out, recipe.recoloured)
+        present = scene.layers.present
+        wrong = recoloured(scene.layers, random_slots(present, share, generator), generator)
+        share = torch.full_like(share, recipe.roughened)
+        wrong = roughened(wrong, random_slots(present, share, generator), generator)
+        return scene, wrong, random[1] < recipe.told
 
     def validation_step(self, batch: Scene) -> None:
         """Logs how many dB nearer to the true picture the effects bring the plain one."""
-        truth = shown(batch.layers, batch.effects)
+        truth = batch.picture
         plain = psnr(truth, stack(batch.layers))
         size = truth.shape[0]
         self.log("validation/plain_psnr", plain, batch_size=size)
@@ -79,37 +76,34 @@ class RelationTraining(pl.LightningModule):
             self.log(f"validation/{name}_light_psnr", found, batch_size=size)
             self.log(f"validation/{name}_light_gain_db", found - plain, batch_size=size)
 
-    def terms(self, scene: Scene, effects: Effects) -> dict[str, Float[Tensor, ""]]:
-        """Each loss term under its name."""
-        truth, plain = shown(scene.layers, scene.effects), stack(scene.layers)
-        picture, region = shown(scene.layers, effects), affected(truth, plain)
+    def terms(
+        self, scene: Scene, layers: Layers, effects: Effects, estimate: LightEstimate
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Each loss term under its name; `layers` are the scene's as they came."""
+        truth, plain = scene.picture, stack(layers)
+        picture, region = shown(layers, effects), affected(truth, plain)
         return {
             "composite": composite_loss(picture, truth, region),
             "stillness": stillness_loss(picture, plain, region),
-            "relit": relit_loss(scene.layers, effects, scene.effects),
+            "relit": relit_loss(layers, effects, scene.layers, scene.effects),
             "shadow": shadow_loss(effects, scene.effects),
             "reflection": reflection_loss(effects, scene.effects),
             "alpha": alpha_loss(effects, scene.effects),
+            "light": light_loss(estimate, scene.light),
         }
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with one cycle of the learning rate."""
-        return one_cycle(list(self.network.parameters()), self.learning_rate, self.num_steps)
+        recipe, weights = self.recipe, list(self.network.parameters())
+        return one_cycle(weights, recipe.learning_rate, recipe.num_steps)
 
     def example(self, batch: Scene) -> Float[Tensor, "b 4 3 h w"]:
         """Pictures to look at: plain, without and with the light given, and the truth."""
         told = [self.answer(batch, given) for given in (False, True)]
         pictures = [stack(batch.layers), *(shown(batch.layers, effects) for effects in told)]
-        return torch.stack([*pictures, shown(batch.layers, batch.effects)], dim=1)
+        return torch.stack([*pictures, batch.picture], dim=1)
 
     def answer(self, batch: Scene, given: bool) -> Effects:
         """The network's effects for scenes, told all of their light or nothing."""
         flags = torch.full_like(batch.light.azimuth, given, dtype=torch.bool)
         return self.network(batch.layers, LightHint(light=batch.light, given=flags))
-
-
-def shown(layers: Layers, effects: Effects) -> Float[Tensor, "b 3 h w"]:
-    """The picture that layers show under effects."""
-    names = [f"layer {slot}" for slot in range(layers.rgba.shape[1])]
-    rgb, _ = flatten(effects_document(layers, effects, names)).split([3, 1], dim=1)
-    return rgb

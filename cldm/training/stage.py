@@ -23,7 +23,7 @@ from cldm.training.autoencoder import AutoencoderTraining
 from cldm.training.layers import LayersTraining
 from cldm.training.learning import choose, save_learned
 from cldm.training.mean import fit_mean
-from cldm.training.relation import RelationTraining, RelationWeights
+from cldm.training.relation import RelationTraining
 from ldm.checkpoint import WeightsError, load_weights, overlay_weights, save_weights
 from ldm.lora import asked_lora, merge_lora
 from ldm.scene import Scene
@@ -149,12 +149,7 @@ def prepare_relation(
     """Scenes with known light; the caller makes them."""
     stage = config.training.relation
     model = _begun(config, run)
-    module = RelationTraining(
-        model.relation,
-        learning_rate=stage.learning_rate,
-        num_steps=stage.num_steps,
-        weights=RelationWeights(),
-    )
+    module = RelationTraining(model.relation, stage)
     return Prepared(
         module=module,
         save=partial(_save_part, model.get_submodule("relation")),

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from annotator.scenes.shards import EditedScene
 from relation_scenes import (
     ADDED,
     LEFT,
@@ -17,9 +18,8 @@ from relation_scenes import (
     lit,
 )
 
-from annotator.scenes.shards import EditedScene
 from annotator.scenes.staging import EditKind
-from cldm.training.relation import shown
+from ldm.effects import shown
 from ldm.values import identity_effects
 from paper.relation_baked import carried, left_behind, rigid
 

@@ -7,8 +7,8 @@ import torch
 from relation_scenes import boxes_on_back, light
 
 from cldm.relation.guides import LightHint
-from cldm.training.relation import shown
 from ldm.compositing import crop_masks
+from ldm.effects import shown
 from ldm.projection import blur
 from ldm.values import Effects, Frames, Layers, Light, identity_effects
 from paper.relation_light import fitted_light, light_errors, mean_light, told, turned

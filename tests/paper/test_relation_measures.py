@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from annotator.scenes.shards import EditedScene
 from relation_scenes import ADDED, MOVED, RELIT, REMOVED, REORDERED
 from torch import Generator, Tensor
 
-from annotator.scenes.shards import EditedScene
-from cldm.training.relation import shown
 from ldm.compositing import stack
+from ldm.effects import shown
 from ldm.values import identity_effects
 from paper.relation_edits import cast_regions, nearest_slot, recoloured, still_region
 from paper.relation_measures import (

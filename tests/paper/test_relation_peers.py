@@ -10,8 +10,8 @@ from skimage.exposure import cumulative_distribution
 from subjects import picture
 from torch import Tensor
 
-from cldm.training.relation import shown
 from ldm.compositing import stack
+from ldm.effects import shown
 from ldm.scene import Scene
 from ldm.values import Effects, Layers, Light
 from paper.relation_peers import (

@@ -1,16 +1,21 @@
 """Laws of all relation networks: they change nothing when new, and padding leaves no trace."""
 
+import math
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors import safe_open
 from subjects import awake
 
-from cldm.build import build_relation
-from cldm.config import RelationConfig, RelationKind
+from cldm.build import build_model, build_relation
+from cldm.config import RelationConfig, RelationKind, read_config
+from cldm.relation.estimate import LightEstimate, assumed, light_loss
 from cldm.relation.graph import RelationGraph
 from cldm.relation.guides import LightHint, unknown_hint
 from cldm.relation.network import PlainStacking
 from cldm.relation.transformer import RelationTransformer
+from ldm.projection import towards
 from ldm.values import Effects, Layers, Light, identity_effects
 
 Network = type[RelationTransformer] | type[RelationGraph]
@@ -83,6 +88,7 @@ def test_gradients_reach_every_weight(kind: Network) -> None:
     made = awake(network(kind))
     told = made(layers(), hint(0.5, given=True))
     torch.stack([effect.square().mean() for effect in tensors(told)]).sum().backward()
+    light_loss(made.estimated(layers()), hint(0.5, given=True).light).backward()
     for name, weight in made.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.abs().max() > 1e-7, name
@@ -143,8 +149,29 @@ def test_shipped_weights_are_the_transformers() -> None:
             for key in file.keys()  # noqa: SIM118, it is no dictionary
             if key.startswith("relation.")
         }
-    made = RelationTransformer(width=128, depth=4, num_heads=4)
+    made = build_model(read_config(Path("models/layers_tiny.yaml"))).relation
+    assert isinstance(made, RelationTransformer)
     assert {key: tuple(weight.shape) for key, weight in made.state_dict().items()} == shipped
+
+
+@both
+def test_where_nothing_is_known_the_light_is_high_and_in_front(kind: Network) -> None:
+    light = network(kind).estimated(layers()).light
+    torch.testing.assert_close(light.azimuth, torch.full((2,), -math.pi / 2))
+    assert (light.elevation > 1).all()
+
+
+def test_light_that_may_come_from_any_side_comes_from_above() -> None:
+    sides = [hint(azimuth, given=True).light for azimuth in (0.0, math.pi)]
+    mean = torch.stack([towards(light) for light in sides]).mean(dim=0)
+    one = torch.ones(2)
+    estimate = LightEstimate(
+        direction=mean, softness=0 * one, ambient=one, colour=one[:, None].expand(-1, 3)
+    )
+    torch.testing.assert_close(estimate.light.elevation, one * math.pi / 2)
+    torch.testing.assert_close(estimate.confidence, one * math.sin(0.7))
+    unsure = assumed(hint(0.0, given=False), estimate).light.softness
+    assert (unsure > assumed(hint(0.0, given=True), estimate).light.softness).all()
 
 
 @pytest.mark.parametrize(

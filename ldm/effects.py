@@ -1,4 +1,5 @@
-"""Effects put on sheets: what the relation network says becomes what an artist can edit."""
+"""Effects put on sheets: what a relation network or a maker of scenes says of layers becomes what
+an artist can edit, and a picture."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ldm.document import Blend, Document, Sheet
+from ldm.compositing import over
+from ldm.document import Blend, Document, Sheet, flatten
 from ldm.values import Effects, Layers
 
 EFFECT_SHEETS = {
@@ -64,3 +66,26 @@ def _effect_sheet(rgba: Float[Tensor, "b 4 h w"], name: str, ending: str) -> She
 
 def _opaque(rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 4 h w"]:
     return F.pad(rgb, (0, 0, 0, 0, 0, 1), value=1.0)
+
+
+def shown(layers: Layers, effects: Effects) -> Float[Tensor, "b 3 h w"]:
+    """The picture that layers show under effects."""
+    names = [f"layer {slot}" for slot in range(layers.rgba.shape[1])]
+    rgb, _ = flatten(effects_document(layers, effects, names)).split([3, 1], dim=1)
+    return rgb
+
+
+def agreeing(layers: Layers, effects: Effects) -> Layers:
+    """Layers cut from the picture under effects: with the light on them and the shadows and
+    reflections that fall on them painted in, so that plainly stacked they show that picture."""
+    rgb = layers.rgb * effects.multiply + effects.add
+    painted = [rgb[:, :1]]
+    for slot in range(1, rgb.shape[1]):
+        there = layers.present[:, slot, None, None, None, None]
+        under = torch.cat(painted, dim=1)
+        mirror = effects.reflection[:, slot, None].expand(-1, slot, -1, -1, -1)
+        cast = over(under, mirror) * effects.shadow[:, slot, None]
+        painted = [torch.where(there, cast, under), rgb[:, slot, None]]
+    colours = torch.cat(painted, dim=1).clamp(0, 1)
+    alpha = effects.alpha * layers.present[:, :, None, None, None]
+    return Layers(rgba=torch.cat([colours, alpha], dim=2), present=layers.present)

@@ -2,9 +2,9 @@
 
 import torch
 
-from cldm.relation.effects import effects_document
 from ldm.compositing import stack
 from ldm.document import Blend, flatten
+from ldm.effects import effects_document
 from ldm.values import Effects, Layers, identity_effects
 
 NAMES = ("back", "far", "near")

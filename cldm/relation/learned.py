@@ -1,0 +1,61 @@
+"""What the learned relation networks have in common: all but how tokens look at each other."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from cldm.relation.blocks import Block, position
+from cldm.relation.estimate import LightEstimate, LightEstimator, assumed
+from cldm.relation.guides import LightHint
+from cldm.relation.patches import Patches, View
+from ldm.values import Effects, Layers
+
+
+class LearnedRelation(nn.Module, ABC):
+    """Layers and what is known of the light -> Effects (DESIGN, section 4).
+
+    `working_size`: long side in pixels at which it looks at the layers; `patch`: side of a patch
+    there, a multiple of 4. New, it changes nothing: its head starts at zero.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: int,
+        depth: int,
+        num_heads: int,
+        working_size: int = 128,
+        patch: int = 16,
+    ) -> None:
+        super().__init__()
+        self.look = Patches(working_size=working_size, patch=patch)
+        self.width = width
+        self.estimator = LightEstimator()
+        self.embed = self.look.embedding(width)
+        self.light = self.look.light_embedding(width)
+        self.blocks = nn.ModuleList(Block(width, num_heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        self.head = self.look.head(width)
+
+    @abstractmethod
+    def mixed(self, tokens: Float[Tensor, "b n p d"], view: View) -> Float[Tensor, "b n p d"]:
+        """The tokens of all patches of all slots, after they have looked at each other."""
+
+    def estimated(self, layers: Layers) -> LightEstimate:
+        """The light that layers seem to stand in."""
+        return self.estimator(self.look.small(layers))
+
+    def forward(self, layers: Layers, hint: LightHint) -> Effects:
+        """Effects of the layers' own size; the back, and slots absent or invisible, stay.
+
+        Where the light is not given, it is the estimated one.
+        """
+        small = self.look.small(layers)
+        with torch.no_grad():
+            light = assumed(hint, self.estimator(small))
+        view = self.look(small, light)
+        place = position(view.grid, self.width).to(view.patches.device)
+        tokens = self.embed(view.patches) + place + self.light(view.light)[:, None, None]
+        return view.effects(self.head(self.norm(self.mixed(tokens, view)[:, 1:])), layers)
