@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/ready
 .DEFAULT_GOAL := help
-.PHONY: help setup demo studio data train-tiny check test test-full bench eval eval-pseudo-layers eval-relation clean
+.PHONY: help setup demo studio data scenes scenes-test train-tiny check test test-full bench eval eval-pseudo-layers eval-relation clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -25,6 +25,12 @@ studio: $(READY) ## open the page on 127.0.0.1:7860
 
 data: $(READY) ## fetch cut-outs and photographs, write shards and contact sheets to data/default/
 	$(BIN)/python default_data.py
+
+scenes: $(READY) ## render scenes to train on into data/scenes/train (an hour; needs make data, LLVM 19)
+	$(BIN)/python render_scenes.py data/default/train data/scenes/train scenes=1500
+
+scenes-test: $(READY) ## render the fixed test scenes into data/scenes/test (minutes; needs the same)
+	$(BIN)/python render_scenes.py data/default/validation data/scenes/test test=true
 
 train-tiny: $(READY) ## train the shipped default: autoencoder, layers, relation; stop and go on at will
 	$(BIN)/python tutorial_train.py stage=autoencoder

@@ -1,0 +1,150 @@
+"""Rendered scenes as examples: shards of them to learn from, and edits to be measured by."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import pi
+from pathlib import Path
+
+import torch
+from torch import Generator
+from torch.utils.data import IterableDataset
+
+from annotator.scenes.drawing import random_staging
+from annotator.scenes.recording import (
+    Exposed,
+    RenderedScene,
+    developed,
+    recorded_edits,
+    recorded_scenes,
+)
+from annotator.scenes.staged import scene_of, staged_layers
+from annotator.scenes.staging import Body, EditKind, Staging
+from annotator.scenes.supply import Supply
+from ldm.scene import Scene
+from ldm.values import Frames
+
+
+class RenderedScenes(IterableDataset[Scene]):
+    """Yields `num_batches` batches of rendered scenes, the first one numbered `first`.
+
+    All shards lie in memory, in 8 bits, where the supply lies. What the light's paths do not
+    depend on is drawn anew each time: backdrop, colour of the light and share of the sky, gloss,
+    left and right. A batch depends on `seed` and its number only. Errors: `OSError`,
+    `RecordingError` naming a shard that cannot be read.
+    """
+
+    def __init__(
+        self,
+        shards: Sequence[Path],
+        supply: Supply,
+        *,
+        batch_size: int,
+        num_batches: int,
+        seed: int,
+        first: int = 0,
+    ) -> None:
+        self.supply = supply
+        self.batch_size = batch_size
+        self.num_batches = num_batches
+        self.seed = seed
+        self.first = first
+        self._scenes = [
+            replace(scene, exposed=scene.exposed.to(supply.device))
+            for shard in shards
+            for scene in recorded_scenes(shard)
+        ]
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __iter__(self) -> Iterator[Scene]:
+        for number in range(self.first, self.first + self.num_batches):
+            yield self.batch(Generator().manual_seed(self.seed * 1_000_003 + number))
+
+    def batch(self, generator: Generator) -> Scene:
+        """One random batch of scenes."""
+        chosen = torch.randint(len(self._scenes), (self.batch_size,), generator=generator)
+        turns = torch.rand(self.batch_size, generator=generator) < 0.5
+        drawn: list[RenderedScene] = []
+        for number, turned in zip(chosen.tolist(), turns.tolist(), strict=True):
+            scene = self._scenes[number]
+            drawn.append(dressed(turned_over(scene) if turned else scene, self.supply, generator))
+        return _scene(
+            [each.staging for each in drawn], [each.exposed for each in drawn], self.supply
+        )
+
+
+def dressed(scene: RenderedScene, supply: Supply, generator: Generator) -> RenderedScene:
+    """The scene before another backdrop, in another colour of light and share of sky, with another
+    gloss, where its ground has one."""
+    staging = scene.staging
+    other = random_staging(supply, generator, max_bodies=1, grounds=[staging.ground])
+    light = replace(staging.light, colour=other.light.colour, ambient=other.light.ambient)
+    return replace(
+        scene,
+        staging=replace(
+            staging,
+            backdrop=other.backdrop,
+            view=other.view,
+            mirrored=other.mirrored,
+            gloss=other.gloss,
+            light=light,
+        ),
+    )
+
+
+def turned_over(scene: RenderedScene) -> RenderedScene:
+    """The scene with left and right exchanged."""
+    staging, exposed = scene.staging, scene.exposed
+    light = replace(staging.light, azimuth=(pi - staging.light.azimuth) % (2 * pi))
+    bodies = tuple(_turned(body) for body in staging.bodies)
+    return RenderedScene(
+        staging=replace(staging, bodies=bodies, light=light, mirrored=not staging.mirrored),
+        exposed=Exposed(light=exposed.light.flip(-1), mirror=exposed.mirror.flip(-1)),
+    )
+
+
+def _turned(body: Body) -> Body:
+    left, top, right, bottom = body.box
+    return replace(body, box=(1 - right, top, 1 - left, bottom), flipped=not body.flipped)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditedScene:
+    """A scene before and after one edit, as layers: witnesses are part of the backs.
+
+    `origin`: for each slot afterwards the slot it was before, or -1; the frames are those of the
+    slots' canvases, the back's is the picture.
+    """
+
+    kind: EditKind
+    before: Scene
+    after: Scene
+    origin: tuple[int, ...]
+    frames_before: Frames
+    frames_after: Frames
+
+
+def read_edits(shard: Path, supply: Supply) -> Iterator[EditedScene]:
+    """The edits of a shard. Errors: `OSError`, `RecordingError` naming it."""
+    for recorded in recorded_edits(shard):
+        edit = recorded.edit
+        witnesses = edit.before.num_witnesses
+        yield EditedScene(
+            kind=edit.kind,
+            before=_scene([edit.before], [recorded.before.to(supply.device)], supply),
+            after=_scene([edit.after], [recorded.after.to(supply.device)], supply),
+            origin=(0, *(max(slot - witnesses, -1) for slot in edit.origin[1 + witnesses :])),
+            frames_before=_frames(edit.before, supply),
+            frames_after=_frames(edit.after, supply),
+        )
+
+
+def _scene(stagings: Sequence[Staging], exposures: Sequence[Exposed], supply: Supply) -> Scene:
+    layers = staged_layers(stagings, supply, exposures[0].light.shape[-1])
+    return scene_of(stagings, layers, developed(exposures, layers.present.shape[1] - 1))
+
+
+def _frames(staging: Staging, supply: Supply) -> Frames:
+    boxes = [body.box for body in staging.bodies[staging.num_witnesses :]]
+    return Frames(box=torch.tensor([[(0.0, 0.0, 1.0, 1.0), *boxes]], device=supply.device))
