@@ -48,7 +48,7 @@ RESULT = Path(__file__).parent / "results" / "relation.json"
 VALIDATION = Path("data/default/validation")
 TEST = Path("data/scenes/test")
 MODEL = Path("models/layers_tiny.yaml")
-SIDE = 256  # of a cut-out's canvas
+SIDE = 160  # of a cut-out's canvas, as when the test was rendered
 SEED, TUNING_SEED = 5, 6
 
 
@@ -80,9 +80,11 @@ def rendered_edits(supply: Supply) -> Iterator[EditedScene]:
 
     Raises MistakeError when it has not been rendered.
     """
-    shards = sorted(TEST.glob("*.tar"))
+    shards = sorted(TEST.glob("edits-*.tar"))
     if not shards:
-        raise MistakeError(f"scenes {TEST}: no shards found, expected those of make scenes-test")
+        raise MistakeError(
+            f"scenes {TEST}: found no edits-*.tar, expected those of make scenes-test"
+        )
     for shard in shards:
         yield from read_edits(shard, supply)
 

@@ -73,7 +73,7 @@ def measured(edited: EditedScene, contestants: Contestants, generator: Generator
     return (
         composites(scene, contestants)
         | harmonised(scene, contestants, generator)
-        | unchanged(scene, contestants)
+        | unchanged(agreeing(scene), contestants)
         | edits(edited, contestants, fitted)
         | stillness(edited, ours, fitted)
         | lights(scene, contestants, fitted)
@@ -81,7 +81,7 @@ def measured(edited: EditedScene, contestants: Contestants, generator: Generator
 
 
 def composites(scene: Scene, contestants: Contestants) -> Measured:
-    """Composite, and the shadows of those that cast some."""
+    """Composite, the shadows of those that cast some, and how much those change that do both."""
     found: Measured = {}
     casting = contestants.relighting | contestants.casting
     for name, method in (casting | contestants.recolouring).items():
@@ -89,6 +89,8 @@ def composites(scene: Scene, contestants: Contestants) -> Measured:
         found |= _named(name, measured_composite(scene, effects))
         if name in casting:
             found |= _named(name, measured_shadow(scene, effects))
+        if name in contestants.relighting:
+            found |= _named(f"{name}neutral_", measured_change(scene.layers, effects))
     return found
 
 
@@ -105,13 +107,12 @@ def harmonised(scene: Scene, contestants: Contestants, generator: Generator) -> 
     return found
 
 
-def unchanged(scene: Scene, contestants: Contestants) -> Measured:
-    """What is done to layers that agree already, and for scale to the neutral ones."""
+def unchanged(agreed: Scene, contestants: Contestants) -> Measured:
+    """What is done to layers that agree already."""
     found: Measured = {}
-    for task, each in (("identity_", agreeing(scene)), ("neutral_", scene)):
-        for name, method in contestants.relighting.items():
-            effects = method(each.layers, each.light)
-            found |= _named(name + task, measured_change(each.layers, effects))
+    for name, method in contestants.relighting.items():
+        effects = method(agreed.layers, agreed.light)
+        found |= _named(f"{name}identity_", measured_change(agreed.layers, effects))
     return found
 
 
