@@ -17,12 +17,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from annotator.scenes.shards import EditedScene, read_edits
 from torch import Generator
 from tqdm import tqdm
 
 from annotator.scenes.dataset import AnalyticScenes
 from annotator.scenes.drawing import random_staging
+from annotator.scenes.shards import EditedScene, read_edits
 from annotator.scenes.staged import staged_light
 from annotator.scenes.supply import Supply, read_supply
 from cldm.build import build_relation, load_model

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from annotator.scenes.shards import EditedScene
 from jaxtyping import Float
 from torch import Tensor
 
+from annotator.scenes.shards import EditedScene
 from ldm.compositing import crop, inverse, over
 from ldm.effects import shown
 from ldm.values import Effects, Frames, Layers

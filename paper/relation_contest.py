@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from annotator.scenes.shards import EditedScene
 from torch import Generator
 
+from annotator.scenes.shards import EditedScene
 from annotator.scenes.staged import agreeing
 from cldm.relation.guides import unknown_hint
 from cldm.relation.network import RelationNetwork

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import torch
-from annotator.scenes.shards import EditedScene
 from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
+from annotator.scenes.shards import EditedScene
 from annotator.scenes.staging import EditKind
 from ldm.effects import shown
 from ldm.metrics import affected_region, dilate

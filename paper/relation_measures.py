@@ -1,10 +1,10 @@
 """What is measured of effects on scenes whose truth is known: numbers `[b]` under their names."""
 
 import torch
-from annotator.scenes.shards import EditedScene
 from jaxtyping import Float
 from torch import Tensor
 
+from annotator.scenes.shards import EditedScene
 from annotator.scenes.staging import EditKind
 from ldm.compositing import stack, visibility
 from ldm.effects import shown

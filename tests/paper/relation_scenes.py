@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from annotator.scenes.shards import EditedScene
 from subjects import picture
 
+from annotator.scenes.shards import EditedScene
 from annotator.scenes.staging import EditKind
 from ldm.compositing import place
 from ldm.scene import Scene

@@ -57,5 +57,5 @@ def test_without_test_scenes_one_line_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(relation, "TEST", tmp_path)
-    with pytest.raises(MistakeError, match="found no edits-.*expected those of make scenes-test"):
+    with pytest.raises(MistakeError, match=r"found no edits-.*expected those of make scenes-test"):
         list(rendered_edits(Supply(cutouts=torch.zeros(1, 4, 8, 8), backdrops=())))

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from annotator.scenes.shards import EditedScene
 from relation_scenes import (
     ADDED,
     LEFT,
@@ -18,6 +17,7 @@ from relation_scenes import (
     lit,
 )
 
+from annotator.scenes.shards import EditedScene
 from annotator.scenes.staging import EditKind
 from ldm.effects import shown
 from ldm.values import identity_effects

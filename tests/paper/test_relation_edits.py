@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from annotator.scenes.shards import EditedScene
 from relation_scenes import ADDED, MOVED, RELIT, REMOVED, REORDERED, SIZE, Box, boxes_on_back
 from torch import Generator
 
+from annotator.scenes.shards import EditedScene
 from paper.relation_edits import cast_regions, changed_slots, recoloured, still_region
 
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from annotator.scenes.shards import EditedScene
 from relation_scenes import ADDED, MOVED, RELIT, REMOVED, REORDERED
 from torch import Generator, Tensor
 
+from annotator.scenes.shards import EditedScene
 from ldm.compositing import stack
 from ldm.effects import shown
 from ldm.values import identity_effects
