@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 from annotator.scenes.dataset import AnalyticScenes
 from annotator.scenes.supply import read_supply
 from cldm.config import RunConfig, Stage, read_run
-from cldm.training.fitting import fit
+from cldm.training.fitting import finished_steps, fit
 from cldm.training.stage import Prepared, prepare_autoencoder, prepare_layers, prepare_relation
 from ldm.mistake import MistakeError
 
@@ -29,14 +29,18 @@ settings = RunConfig(
 )
 
 
-def scenes(split: Path, batch_size: int, num_batches: int) -> AnalyticScenes:
+def scenes(
+    split: Path, batch_size: int, num_batches: int, seed: int, first: int = 0
+) -> AnalyticScenes:
     """Scenes with known light from one split of the data."""
     return AnalyticScenes(
         read_supply(split, side=160),
         size=128,
         batch_size=batch_size,
         num_batches=num_batches,
-        seed=0,
+        seed=seed,
+        first=first,
+        max_bodies=4,
     )
 
 
@@ -56,8 +60,11 @@ def main() -> None:
                 return prepare_layers(config, run)
             case Stage.relation:
                 stage = config.training.relation
-                train = scenes(data / "train", stage.batch_size, stage.num_steps)
-                return prepare_relation(config, run, train, list(scenes(data / "validation", 8, 4)))
+                first = finished_steps(run)
+                left = max(0, stage.num_steps - first)
+                train = scenes(data / "train", stage.batch_size, left, run.seed, first)
+                unseen = list(scenes(data / "validation", 8, 4, 0))
+                return prepare_relation(config, run, train, unseen)
 
     # Fit
     print("weights written to", *fit(prepared(), run))

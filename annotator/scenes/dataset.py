@@ -15,7 +15,8 @@ from ldm.scene import Scene
 class AnalyticScenes(IterableDataset[Scene]):
     """Yields `num_batches` ready batches of scenes, the first one numbered `first`.
 
-    Pictures are `size` pixels square and made where the supply lies. A batch depends on `seed` and
+    Pictures are `size` pixels square and made where the supply lies, each of one to `max_bodies`
+    layers. A batch depends on `seed` and
     its number only, whichever worker makes it. Use it with `DataLoader(..., batch_size=None)`.
     """
 
@@ -28,6 +29,7 @@ class AnalyticScenes(IterableDataset[Scene]):
         num_batches: int,
         seed: int,
         first: int = 0,
+        max_bodies: int = 6,
     ) -> None:
         self.supply = supply
         self.size = size
@@ -35,6 +37,7 @@ class AnalyticScenes(IterableDataset[Scene]):
         self.num_batches = num_batches
         self.seed = seed
         self.first = first
+        self.max_bodies = max_bodies
 
     def __len__(self) -> int:
         return self.num_batches
@@ -47,7 +50,10 @@ class AnalyticScenes(IterableDataset[Scene]):
 
     def batch(self, generator: Generator) -> Scene:
         """One random batch of scenes."""
-        stagings = [random_staging(self.supply, generator) for _ in range(self.batch_size)]
+        stagings = [
+            random_staging(self.supply, generator, max_bodies=self.max_bodies)
+            for _ in range(self.batch_size)
+        ]
         layers = staged_layers(stagings, self.supply, self.size)
         light = staged_light(stagings, self.supply.device)
         return scene_of(stagings, layers, analytic_transport(layers, light, stagings))

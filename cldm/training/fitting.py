@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
@@ -18,8 +19,8 @@ _DECAY = 0.999
 def fit(prepared: Prepared, run: RunConfig) -> tuple[Path, ...]:
     """Train to the end or to the time limit, then write the averaged weights; their files."""
     ema = EMA(_DECAY)
-    folder = Path(run.folder) / run.stage.value
-    checkpoint = folder / "last.ckpt"
+    checkpoint = _checkpoint(run)
+    folder = checkpoint.parent
     trainer = pl.Trainer(
         max_steps=prepared.num_steps,
         precision=run.precision,
@@ -60,3 +61,15 @@ def fit(prepared: Prepared, run: RunConfig) -> tuple[Path, ...]:
     prepared.module.eval()
     prepared.finish()
     return prepared.save(folder.with_suffix(".safetensors"))
+
+
+def finished_steps(run: RunConfig) -> int:
+    """How many steps the run's last checkpoint has behind it; 0 where there is none."""
+    checkpoint = _checkpoint(run)
+    if not checkpoint.is_file():
+        return 0
+    return int(torch.load(checkpoint, weights_only=True, mmap=True)["global_step"])
+
+
+def _checkpoint(run: RunConfig) -> Path:
+    return Path(run.folder) / run.stage.value / "last.ckpt"
