@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from annotator.scenes.numbered import read_test_scenes
+from annotator.scenes.numbered import fixed_edits, read_fixed_scenes
 from annotator.scenes.script import supply_digest
 from annotator.scenes.supply import read_supply
 from ldm.export.draft import draft
@@ -32,7 +32,7 @@ if find_spec("mitsuba") is None:
 from annotator.scenes.rendering import SUPPLY_SIDE, Content, Digests, Shard, render
 from annotator.scenes.tracing import start_tracing
 
-_SHARD_SIZE = 64
+_SHARD_SIZES = {Content.scenes: 64, Content.edits: 32}
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,9 @@ def main() -> None:
     # Scenes
     supply = read_supply(split, SUPPLY_SIDE)
     if config.test:
-        fixed = read_test_scenes(supply)
-        config = replace(config, scenes=0, edits=fixed.edits, size=fixed.size, seed=fixed.seed)
+        fixed = read_fixed_scenes()
+        num_edits = len(fixed_edits(fixed, supply))
+        config = replace(config, scenes=0, edits=num_edits, size=fixed.size, seed=fixed.seed)
     keep_to(out / "rendering.json", config, supply_digest(supply))
     shards = listed(split, out, config)
 
@@ -111,16 +112,16 @@ def listed(split: Path, out: Path, config: RenderConfig) -> list[Shard]:
     """All shards, those of scenes first."""
     return [
         Shard(
-            path=out / f"{content.value}-{first // _SHARD_SIZE:06d}.tar",
+            path=out / f"{content.value}-{index:06d}.tar",
             content=content,
-            numbers=range(first, min(first + _SHARD_SIZE, count)),
+            numbers=range(first, min(first + _SHARD_SIZES[content], count)),
             split=split,
             seed=config.seed,
             size=config.size,
             samples=config.samples,
         )
         for content, count in ((Content.scenes, config.scenes), (Content.edits, config.edits))
-        for first in range(0, count, _SHARD_SIZE)
+        for index, first in enumerate(range(0, count, _SHARD_SIZES[content]))
     ]
 
 

@@ -92,7 +92,7 @@ def cushion(
     half = 0.3 * min(around.bottom - around.top, around.right - around.left)
     base = around.bottom - 0.5 * half * (around.bottom - camera.horizon) / FOCAL
     scale = 1 / (base - camera.horizon)
-    thickness = inflated(small[None, None])[0, 0].clamp(min=_THINNEST)
+    thickness = inflated(small[None, None, None])[0, 0, 0].clamp(min=_THINNEST)
     relief = half * scale * thickness * (small > 0.5)
     sides = [camera.point(x, y, FOCAL * scale + side * relief) for side in (-1, 1)]
     vertices = torch.stack(sides, dim=1).flatten(1).T.contiguous()

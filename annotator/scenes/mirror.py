@@ -77,7 +77,7 @@ def _slopes(
 
 
 def _mirrored(
-    world: World, canvases: Float[Tensor, "m 4 s s"], rays: Rays, real: Bool[Tensor, "p s"]
+    world: World, canvases: Float[Tensor, "m 4 t t"], rays: Rays, real: Bool[Tensor, "p s"]
 ) -> Float[Tensor, "m 4 p"]:
     """Premultiplied colours and number of the rays that meet each body before all others."""
     distance = torch.stack([solid.distances(rays, real.flatten()) for solid in world.solids])

@@ -1,5 +1,6 @@
 """Scenes and edits by number: the same ones for the same seed, whoever draws them, in any order."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -48,19 +49,27 @@ def numbered_edit(supply: Supply, seed: int, number: int) -> Edit:
     raise AssertionError
 
 
-def read_test_scenes(supply: Supply, path: Path = TEST_SCENES) -> FixedScenes:
-    """The fixed test scenes. Raises FixedScenesError where this supply does not give them."""
+def read_fixed_scenes(path: Path = TEST_SCENES) -> FixedScenes:
+    """What the test scenes are made from."""
     given: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    scenes = FixedScenes(**given)
-    found = digest(
-        edit_text(numbered_edit(supply, scenes.seed, number)) for number in range(scenes.edits)
-    )
-    if found != scenes.sha256:
+    return FixedScenes(**given)
+
+
+def fixed_edits(fixed: FixedScenes, supply: Supply) -> list[Edit]:
+    """The edits of the test scenes. Raises FixedScenesError where the supply gives others."""
+    edits = [numbered_edit(supply, fixed.seed, number) for number in range(fixed.edits)]
+    check_fixed(fixed, edits, "the validation split")
+    return edits
+
+
+def check_fixed(fixed: FixedScenes, edits: Iterable[Edit], source: str) -> None:
+    """Raises FixedScenesError unless the edits of a source are those of the test scenes."""
+    found = digest(edit_text(edit) for edit in edits)
+    if found != fixed.sha256:
         raise FixedScenesError(
-            f"{path}: sha256: found edits with {found[:12]}..., expected {scenes.sha256[:12]}...; "
-            "the file or the validation split has changed"
+            f"{source}: sha256 of the test scenes: found {found}, expected {fixed.sha256}; "
+            f"it or {TEST_SCENES.name} has changed"
         )
-    return scenes
 
 
 def _generator(seed: int, number: int) -> Generator:

@@ -58,13 +58,7 @@ def _enumerated(value: Ground | EditKind) -> str:
 
 def _staging(given: dict[str, Any]) -> Staging:
     bodies = [Body(**body | {"box": tuple(body["box"])}) for body in given["bodies"]]
-    light = given["light"]
-    return Staging(
-        **given
-        | {
-            "bodies": tuple(bodies),
-            "view": tuple(given["view"]),
-            "ground": Ground(given["ground"]),
-            "light": KeyLight(**light | {"colour": tuple(light["colour"])}),
-        }
-    )
+    light = KeyLight(**given["light"] | {"colour": tuple(given["light"]["colour"])})
+    values: dict[str, Any] = given | {"bodies": tuple(bodies), "light": light}
+    values |= {"view": tuple(given["view"]), "ground": Ground(given["ground"])}
+    return Staging(**values)

@@ -10,8 +10,10 @@ from torch import Generator
 from torch.utils.data import IterableDataset
 
 from annotator.scenes.drawing import random_staging
+from annotator.scenes.numbered import check_fixed, read_fixed_scenes
 from annotator.scenes.recording import (
     Exposed,
+    RenderedEdit,
     RenderedScene,
     developed,
     recorded_edits,
@@ -127,17 +129,27 @@ class EditedScene:
 
 def read_edits(shard: Path, supply: Supply) -> Iterator[EditedScene]:
     """The edits of a shard. Errors: `OSError`, `RecordingError` naming it."""
-    for recorded in recorded_edits(shard):
-        edit = recorded.edit
-        witnesses = edit.before.num_witnesses
-        yield EditedScene(
-            kind=edit.kind,
-            before=_scene([edit.before], [recorded.before.to(supply.device)], supply),
-            after=_scene([edit.after], [recorded.after.to(supply.device)], supply),
-            origin=(0, *(max(slot - witnesses, -1) for slot in edit.origin[1 + witnesses :])),
-            frames_before=_frames(edit.before, supply),
-            frames_after=_frames(edit.after, supply),
-        )
+    return (_edited(recorded, supply) for recorded in recorded_edits(shard))
+
+
+def read_test_edits(folder: Path, supply: Supply) -> list[EditedScene]:
+    """The fixed test scenes, rendered. Raises FixedScenesError where the folder holds others."""
+    recorded = [each for shard in sorted(folder.glob("*.tar")) for each in recorded_edits(shard)]
+    check_fixed(read_fixed_scenes(), [each.edit for each in recorded], str(folder))
+    return [_edited(each, supply) for each in recorded]
+
+
+def _edited(recorded: RenderedEdit, supply: Supply) -> EditedScene:
+    edit = recorded.edit
+    witnesses = edit.before.num_witnesses
+    return EditedScene(
+        kind=edit.kind,
+        before=_scene([edit.before], [recorded.before.to(supply.device)], supply),
+        after=_scene([edit.after], [recorded.after.to(supply.device)], supply),
+        origin=(0, *(max(slot - witnesses, -1) for slot in edit.origin[1 + witnesses :])),
+        frames_before=_frames(edit.before, supply),
+        frames_after=_frames(edit.after, supply),
+    )
 
 
 def _scene(stagings: Sequence[Staging], exposures: Sequence[Exposed], supply: Supply) -> Scene:

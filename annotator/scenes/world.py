@@ -34,7 +34,7 @@ class World:
     seen there, each body alone.
     """
 
-    canvases: Float[Tensor, "1 m 4 s s"]
+    canvases: Float[Tensor, "1 m 4 t t"]
     frames: Frames
     alpha: Float[Tensor, "m 1 h w"]
     normals: Float[Tensor, "m 3 h w"]
