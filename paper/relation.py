@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from annotator.scenes.dataset import AnalyticScenes
 from annotator.scenes.drawing import random_staging
-from annotator.scenes.shards import EditedScene, read_edits
+from annotator.scenes.shards import EditedScene, read_test_edits
 from annotator.scenes.staged import staged_light
 from annotator.scenes.supply import Supply, read_supply
 from cldm.build import build_relation, load_model
@@ -75,18 +75,16 @@ def constants(drop_shadow: DropShadow) -> dict[str, Figure]:
     return {f"drop_shadow.{k}": interval([v], "share") for k, v in asdict(drop_shadow).items()}
 
 
-def rendered_edits(supply: Supply) -> Iterator[EditedScene]:
-    """The test set, always in the same order.
+def rendered_scenes(supply: Supply) -> Iterator[EditedScene]:
+    """The rendered test set, always in the same order.
 
-    Raises MistakeError when it has not been rendered.
+    Raises MistakeError when it is not there, or another one is.
     """
-    shards = sorted(TEST.glob("edits-*.tar"))
-    if not shards:
+    if not TEST.is_dir():
         raise MistakeError(
-            f"scenes {TEST}: found no edits-*.tar, expected those of make scenes-test"
+            f"scenes {TEST}: found no such folder, expected that of make scenes-test"
         )
-    for shard in shards:
-        yield from read_edits(shard, supply)
+    return read_test_edits(TEST, supply)
 
 
 def tuned_drop_shadow(supply: Supply) -> DropShadow:
@@ -125,6 +123,7 @@ def main() -> None:
     parser.add_argument("--sheets", type=Path, help="folder for pictures of test scenes")
     arguments = parser.parse_args()
     supply = read_supply(VALIDATION, SIDE)
+    scenes = rendered_scenes(supply)
     drop_shadow = tuned_drop_shadow(supply)
     contestants = Contestants(
         networks=networks(arguments.graph),
@@ -138,7 +137,7 @@ def main() -> None:
     )
     values: defaultdict[str, list[float]] = defaultdict(list)
     generator = Generator().manual_seed(SEED)
-    for edited in tqdm(rendered_edits(supply), desc="scenes"):
+    for edited in tqdm(scenes, desc="scenes"):
         for name, row in measured(edited, contestants, generator).items():
             values[name] += row.tolist()
     gains = values["affected_gain_db"]
@@ -150,8 +149,8 @@ def main() -> None:
         figures=figures(values) | constants(drop_shadow),
     )
     if arguments.sheets:
-        scenes = (edited.before for edited in rendered_edits(supply))
-        write_sheets(arguments.sheets, scenes, gains, contestants.networks[""])
+        seen = (edited.before for edited in rendered_scenes(supply))
+        write_sheets(arguments.sheets, seen, gains, contestants.networks[""])
 
 
 if __name__ == "__main__":

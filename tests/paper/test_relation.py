@@ -9,7 +9,7 @@ import torch
 from annotator.scenes.supply import Supply
 from ldm.mistake import MistakeError
 from paper import relation
-from paper.relation import figures, rendered_edits
+from paper.relation import figures, rendered_scenes
 from paper.result import ratio
 
 
@@ -56,6 +56,6 @@ def test_a_ratio_is_sure_where_all_scenes_agree() -> None:
 def test_without_test_scenes_one_line_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(relation, "TEST", tmp_path)
-    with pytest.raises(MistakeError, match=r"found no edits-.*expected those of make scenes-test"):
-        list(rendered_edits(Supply(cutouts=torch.zeros(1, 4, 8, 8), backdrops=())))
+    monkeypatch.setattr(relation, "TEST", tmp_path / "none")
+    with pytest.raises(MistakeError, match="found no such folder, expected that of make"):
+        rendered_scenes(Supply(cutouts=torch.zeros(1, 4, 8, 8), backdrops=()))
