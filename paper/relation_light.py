@@ -16,11 +16,11 @@ from ldm.values import Layers, Light
 
 _SIDE = 128  # pixels along the longer side: enough to see where shadows fall
 _DIRECTIONS = torch.cartesian_prod(
-    torch.arange(12) * math.radians(30), torch.tensor([math.radians(25), math.radians(55)])
+    torch.arange(8) * math.radians(45), torch.tensor([math.radians(25), math.radians(55)])
 )  # azimuth and elevation
-_STEPS = torch.tensor([math.radians(15), math.radians(10), 0.2]).diag()
-_WAYS = torch.tensor([[-1.0], [0.0], [1.0]])
-_ROUNDS = 6  # two with steps of each length, down to some three degrees
+_STEPS = torch.tensor([math.radians(15), math.radians(10), 0.3]).diag()
+_WAYS = torch.tensor([[-1.0], [1.0]])
+_ROUNDS, _SHORTER = 5, 0.6  # down to steps of some two degrees
 
 
 def light_errors(truth: Light, found: Light) -> dict[str, Float[Tensor, " b"]]:
@@ -81,20 +81,23 @@ def fitted_light(
     small, wanted = _small(layers, picture)
     guess = network.estimated(small).light
 
-    def best(numbers: Float[Tensor, "k 3"]) -> Float[Tensor, "1 3"]:
+    def best(numbers: Float[Tensor, "k 3"]) -> tuple[Float[Tensor, "1 3"], Float[Tensor, ""]]:
         many = Layers(
             rgba=small.rgba.expand(len(numbers), -1, -1, -1, -1),
             present=small.present.expand(len(numbers), -1),
         )
         found = shown(many, network(many, told(_light(numbers, guess))))
-        return numbers[(found - wanted).square().mean(dim=(1, 2, 3)).argmin()][None]
+        error, index = (found - wanted).square().mean(dim=(1, 2, 3)).min(dim=0)
+        return numbers[index][None], error
 
     numbers = torch.stack([guess.azimuth, guess.elevation, guess.softness], dim=-1)
     softness = guess.softness.expand(len(_DIRECTIONS))[:, None]
-    numbers = best(torch.cat([numbers, torch.cat([_DIRECTIONS, softness], dim=1)]))
+    numbers, error = best(torch.cat([numbers, torch.cat([_DIRECTIONS, softness], dim=1)]))
     for number in range(_ROUNDS):
-        for step in _STEPS * 0.5 ** (number // 2):
-            numbers = best(numbers + _WAYS * step)
+        for step in _STEPS * _SHORTER**number:
+            tried, found = best(numbers + _WAYS * step)
+            if found < error:
+                numbers, error = tried, found
     return _light(numbers, guess)
 
 
