@@ -14,7 +14,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cldm.brief import light_of, names_of, read_brief, sampling_of, task_of
+from cldm.brief import (
+    light_brief,
+    light_of,
+    names_of,
+    read_brief,
+    sampling_of,
+    task_of,
+    words_of_light,
+)
 from cldm.build import load_model, widths_of
 from cldm.config import read_config
 from cldm.results import Results, write_results
@@ -55,6 +63,8 @@ def main() -> None:
         layers=layers, effects=effects, names=names_of(brief), masks=task.condition.masks
     )
     write_results(results, brief, arguments.out)
+    if brief.light is None:
+        print(f"light estimated: {words_of_light(light_brief(model.estimated_light(layers)))}")
     print(f"{arguments.out}: {len(brief.layers)} layers in {time.perf_counter() - begin:.1f} s")
 
 

@@ -75,7 +75,7 @@ def _wire_example(button: gr.Button, opened: Callable[[], list[Any]], desk: Desk
 
 
 def _wire(studio: Studio, desk: Desk, start: gr.Button, outcome: list[gr.Component]) -> None:
-    """Prompts follow the editor; Generate brings them up to date first."""
+    """Prompts follow the editor; Generate brings them up to date first. Then light can be moved."""
 
     def follow(happens: Callable[..., Dependency]) -> Dependency:
         return happens(
@@ -86,15 +86,34 @@ def _wire(studio: Studio, desk: Desk, start: gr.Button, outcome: list[gr.Compone
             api_visibility="private",
         )
 
+    given, *sliders = desk.light
+
+    def relit(happens: Callable[..., Dependency]) -> Dependency:
+        return happens(
+            studio.relight,
+            [desk.drawn, *desk.light],
+            [*outcome, desk.drawn],
+            show_progress="hidden",
+            api_visibility="private",
+        )
+
+    def shown(happens: Callable[..., Dependency]) -> Dependency:
+        return happens(studio.show_light, [desk.drawn], sliders, api_visibility="private")
+
     # When the editor tells of a moved layer it still hands out the old order; a moment later not.
     follow(desk.editor.change(None, js=_A_MOMENT, trigger_mode="always_last").then)
-    follow(start.click).success(
+    generated = follow(start.click).success(
         studio.generate,
         [desk.editor, desk.background, desk.added, *desk.sampling, *desk.light, *desk.prompts],
-        outcome,
+        [*outcome, desk.drawn],
         show_progress="hidden",
         api_name="generate",
     )
+    shown(generated.success)
+    shown(relit(given.input).success)
+    for slider in sliders:
+        told = slider.release(lambda: True, None, given, api_visibility="private")
+        relit(told.then)
 
 
 def serve(blocks: gr.Blocks, port: int | None) -> str:

@@ -6,9 +6,9 @@
 
 The picture is a PSD, an OpenRaster file, a folder of PNG files with layers.json, or a folder that
 another of our commands wrote. Its lowest visible layer is the back; hidden layers stay hidden and
-cast nothing. Effects of an earlier run are replaced. Where nothing is said of the light it is taken
-as unknown. OUT gets one PNG per layer, document.psd, document.ora, composite.png and
-contact_sheet.png.
+cast nothing. Effects of an earlier run are replaced. Where nothing is said of the light it is
+estimated, and printed in the words that can be given. OUT gets one PNG per layer, document.psd,
+document.ora, composite.png and contact_sheet.png.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cldm.brief import Brief, LightBrief, light_of
+from cldm.brief import Brief, LightBrief, light_brief, light_of, words_of_light
 from cldm.build import load_model
 from cldm.config import read_config
 from cldm.relation.artwork import artwork_of, related
@@ -57,6 +57,9 @@ def main() -> None:
             names=artwork.names,
             path=folder / "contact_sheet.png",
         )
+    if not arguments.light:
+        light_found = light_brief(model.estimated_light(artwork.layers))
+        print(f"light estimated: {words_of_light(light_found)}")
     seconds = time.perf_counter() - begin
     print(f"{arguments.out}: {len(artwork.names)} layers related in {seconds:.1f} s")
 

@@ -1,19 +1,15 @@
 """What the studio does when something on its page is pressed or painted."""
 
 import random
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import torch
-from omegaconf import OmegaConf
 from PIL import Image
-from torch import Tensor
 
 from cldm.brief import (
     Brief,
@@ -21,58 +17,16 @@ from cldm.brief import (
     LayerBrief,
     LightBrief,
     MaskBrief,
-    light_of,
-    names_of,
+    light_brief,
     read_brief,
-    sampling_of,
     task_of,
 )
 from cldm.config import ModelConfig
 from cldm.model import LayerDiffusion
-from cldm.results import Results, write_results
-from ldm.compositing import stack
-from ldm.document import flatten
-from ldm.export.bitmap import quantised
-from ldm.values import Layers
+from studio_painting import Drawn, Painted, light_up, paint
 from studio_rows import Mask, Rows, coloured, follow, read_masks, thumbnail
 
-_NUM_PREVIEWS = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class Painted:
-    """Layers and their picture after a `share` of the work; at the end `files`: PSD, ORA, ZIP."""
-
-    picture: Image.Image
-    layers: list[tuple[Image.Image, str]]
-    share: float
-    files: tuple[Path, ...] = ()
-
-
-def paint(
-    model: LayerDiffusion, config: ModelConfig, brief: Brief, folder: Path
-) -> Iterator[Painted]:
-    """Follow a brief whose masks lie in `folder`: previews, then the result with files beside them.
-
-    Raises BriefError with one line for a brief that cannot be followed.
-    """
-    sampling, names = sampling_of(brief), names_of(brief)
-    task = task_of(brief, config, model.tokenizer, folder)
-    every = max(1, sampling.num_steps // _NUM_PREVIEWS)
-    layers = task.layers
-    for preview in model.draw(task, sampling):
-        if preview.step % every == 0 or preview.step == preview.num_steps:
-            layers = model.show(task, preview)
-            shown = _shown(layers, names)
-            share = preview.step / preview.num_steps
-            yield Painted(picture=_image(stack(layers)), layers=shown, share=share)
-    with torch.no_grad():
-        effects = model.relate(layers, light_of(brief))
-    masks = task.condition.masks
-    results = Results(layers=layers, effects=effects, names=names, masks=masks)
-    picture = _image(flatten(results.document()))
-    files = _files(results, brief, folder)
-    yield Painted(picture=picture, layers=_shown(layers, names), share=1, files=files)
+_WAITING = [gr.update(value=None, interactive=False)] * 3  # of the downloads
 
 
 class Studio:
@@ -133,10 +87,7 @@ class Studio:
         """Previews on the way, then picture, layers and files; names are those of diffusers."""
         masks = self._masks(editor)
         self._require_complete(masks, background_prompt, layer_prompts)
-        # Sliders hand out whole numbers as int.
-        light = LightBrief(
-            azimuth=float(azimuth), elevation=float(elevation), softness=float(softness)
-        )
+        light = _light(azimuth, elevation, softness)
         brief = Brief(
             prompt=added_prompt.strip(),
             seed=random.randrange(2**31) if seed is None or seed < 0 else int(seed),
@@ -152,18 +103,39 @@ class Studio:
             yield from self._outcomes(brief, Path(name))
 
     def _outcomes(self, brief: Brief, folder: Path) -> Iterator[list[Any]]:
-        """Status, picture, layers and downloads, again and again; files only at the end."""
-        waiting = [gr.update(value=None, interactive=False)] * 3
-        yield [f"Drawing. Seed {brief.seed}", gr.skip(), gr.skip(), *waiting]
+        """Status, picture, layers, downloads and what was drawn, again and again; the last two only
+        at the end."""
+        yield [f"Drawing. Seed {brief.seed}", gr.skip(), gr.skip(), *_WAITING, None]
         try:
             for painted in paint(self.model, self.config, brief, folder):
                 # Gradio copies the files to a cache of its own before it asks for more.
-                ready = [gr.update(value=file, interactive=True) for file in painted.files]
-                said = "Finished" if ready else f"Drawing, {painted.share:.0%}"
-                status = f"{said}. Seed {brief.seed}"
-                yield [status, painted.picture, painted.layers, *(ready or waiting)]
+                yield _outcome(painted, brief)
         except BriefError as error:
             raise _mistake(str(error)) from error
+
+    def show_light(self, drawn: Drawn | None) -> list[Any]:
+        """The light on what was drawn, for the sliders."""
+        if drawn is None:
+            return [gr.skip()] * 3
+        return [drawn.light.azimuth, drawn.light.elevation, drawn.light.softness]
+
+    def relight(
+        self,
+        drawn: Drawn | None,
+        light_given: bool,
+        azimuth: float,
+        elevation: float,
+        softness: float,
+    ) -> Iterator[list[Any]]:
+        """What was drawn in another light, or in the one that is estimated, with files."""
+        if drawn is None:
+            return
+        light = _light(azimuth, elevation, softness) if light_given else None
+        estimated = light_brief(self.model.estimated_light(drawn.layers))
+        brief = replace(drawn.brief, light=light)
+        with tempfile.TemporaryDirectory() as name:
+            changed = replace(drawn, brief=brief, light=light or estimated)
+            yield _outcome(light_up(self.model, changed, Path(name)), brief)
 
     def _masks(self, editor: Any) -> list[Mask]:
         return read_masks(editor["layers"] if editor else [], self.config.picture)
@@ -190,6 +162,19 @@ class Studio:
         return [rows, *visible, *pictures]
 
 
+def _outcome(painted: Painted, brief: Brief) -> list[Any]:
+    """What the right column shows."""
+    ready = [gr.update(value=file, interactive=True) for file in painted.files]
+    said = "Finished" if ready else f"Drawing, {painted.share:.0%}"
+    status = f"{said}. Seed {brief.seed}"
+    return [status, painted.picture, painted.layers, *(ready or _WAITING), painted.drawn]
+
+
+def _light(azimuth: float, elevation: float, softness: float) -> LightBrief:
+    """Sliders hand out whole numbers as int."""
+    return LightBrief(azimuth=float(azimuth), elevation=float(elevation), softness=float(softness))
+
+
 def _layers(
     background: str, prompts: Sequence[str], masks: Sequence[Mask], folder: Path
 ) -> list[LayerBrief]:
@@ -211,26 +196,6 @@ def _layers(
 def _free_name(name: str, taken: set[str]) -> str:
     numbered = (f"{name} {number}" for number in count(2))
     return next(free for free in chain([name], numbered) if free not in taken)
-
-
-def _files(results: Results, brief: Brief, folder: Path) -> tuple[Path, Path, Path]:
-    """PSD, ORA, and a ZIP of everything, with the brief that `generate_layers.py` can follow."""
-    out = folder / "layers"
-    write_results(results, brief, out)
-    for mask in folder.glob("mask_*.png"):
-        shutil.copy(mask, out)
-    (out / "brief.yaml").write_text(OmegaConf.to_yaml(asdict(brief)), encoding="utf-8")
-    archive = shutil.make_archive(str(folder / "layers"), "zip", out)
-    return out / "document.psd", out / "document.ora", Path(archive)
-
-
-def _shown(layers: Layers, names: Sequence[str]) -> list[tuple[Image.Image, str]]:
-    return [(_image(layers.rgba[:, slot]), name) for slot, name in enumerate(names)]
-
-
-def _image(pixels: Tensor) -> Image.Image:
-    """A picture of one batch entry, RGB or RGBA."""
-    return Image.fromarray(quantised(pixels))
 
 
 def _mistake(line: str) -> gr.Error:

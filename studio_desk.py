@@ -27,6 +27,7 @@ class Desk:
     added: gr.Textbox
     sampling: list[gr.Component]
     light: list[gr.Component]
+    drawn: gr.State
 
     @property
     def row_parts(self) -> list[gr.State | gr.Row | gr.Image]:
@@ -72,6 +73,7 @@ def lay_desk(config: ModelConfig, num_rows: int) -> Desk:
         added=added,
         sampling=sampling,
         light=light,
+        drawn=gr.State(None),
     )
 
 
@@ -110,7 +112,9 @@ def _sampling() -> list[gr.Component]:
 def _light() -> list[gr.Component]:
     """The light on the picture."""
     default = LightBrief()
-    given = gr.Checkbox(False, label="Set the light", info="else it is estimated")
+    given = gr.Checkbox(
+        False, label="Set the light", info="else it is estimated, and the sliders show it"
+    )
     with gr.Row():
         azimuth = gr.Slider(
             -180, 180, default.azimuth, step=1, label="Direction", info="0 right, 90 behind"

@@ -10,13 +10,17 @@ import sys
 from pathlib import Path
 
 import pytorch_lightning as pl
+from torch.utils.data import ChainDataset, IterableDataset
 
 from annotator.scenes.dataset import AnalyticScenes
+from annotator.scenes.shards import RenderedScenes
 from annotator.scenes.supply import read_supply
-from cldm.config import RunConfig, Stage, read_run
+from cldm.config import RelationStageConfig, RunConfig, Stage, read_run
+from cldm.data import DataError
 from cldm.training.fitting import finished_steps, fit
 from cldm.training.stage import Prepared, prepare_autoencoder, prepare_layers, prepare_relation
 from ldm.mistake import MistakeError
+from ldm.scene import Scene
 
 # Settings
 settings = RunConfig(
@@ -29,19 +33,44 @@ settings = RunConfig(
 )
 
 
-def scenes(
-    split: Path, batch_size: int, num_batches: int, seed: int, first: int = 0
-) -> AnalyticScenes:
-    """Scenes with known light from one split of the data."""
+def analytic(split: Path, batch_size: int, steps: range, seed: int) -> AnalyticScenes:
+    """Scenes lit by formulas, of the objects and backdrops of one split."""
     return AnalyticScenes(
         read_supply(split, side=160),
         size=128,
         batch_size=batch_size,
-        num_batches=num_batches,
+        num_batches=len(steps),
         seed=seed,
-        first=first,
+        first=steps.start,
         max_bodies=4,
     )
+
+
+def rendered(run: RunConfig, batch_size: int, steps: range) -> RenderedScenes:
+    """Scenes lit by rays, of the objects and backdrops of the training split."""
+    shards = sorted(Path(run.scenes).glob("*.tar"))
+    if not shards:
+        raise DataError(f"scenes {run.scenes}: found no shard, expected some: make scenes")
+    return RenderedScenes(
+        shards,
+        read_supply(Path(run.data) / "train", side=160),
+        batch_size=batch_size,
+        num_batches=len(steps),
+        seed=run.seed,
+        first=steps.start,
+    )
+
+
+def scenes(run: RunConfig, stage: RelationStageConfig) -> ChainDataset:
+    """What is left to learn from: analytic scenes first, then rendered ones."""
+    begin, turn = finished_steps(run), stage.num_steps - stage.rendered_steps
+    parts: list[IterableDataset[Scene]] = []
+    if begin < turn:
+        steps = range(begin, turn)
+        parts.append(analytic(Path(run.data) / "train", stage.batch_size, steps, run.seed))
+    if stage.rendered_steps:
+        parts.append(rendered(run, stage.batch_size, range(max(begin, turn), stage.num_steps)))
+    return ChainDataset(parts)
 
 
 def main() -> None:
@@ -59,11 +88,8 @@ def main() -> None:
             case Stage.layers:
                 return prepare_layers(config, run)
             case Stage.relation:
-                stage = config.training.relation
-                first = finished_steps(run)
-                left = max(0, stage.num_steps - first)
-                train = scenes(data / "train", stage.batch_size, left, run.seed, first)
-                unseen = list(scenes(data / "validation", 8, 4, 0))
+                train = scenes(run, config.training.relation)
+                unseen = list(analytic(data / "validation", 8, range(4), seed=0))
                 return prepare_relation(config, run, train, unseen)
 
     # Fit

@@ -24,10 +24,10 @@ from cldm.build import load_model
 from cldm.condition import Condition, frames_of
 from cldm.config import ModelConfig, read_config
 from cldm.model import LayerDiffusion, Sampling
-from ldm.effects import effects_document
 from cldm.relation.guides import unknown_hint
 from cldm.runtime import NetworkPrecision, Runtime, ready
 from ldm.document import flatten
+from ldm.effects import effects_document
 from ldm.values import Layers, Masks
 from paper.result import Figure, write_result
 

@@ -175,6 +175,26 @@ def light_of(brief: Brief) -> LightHint:
     return LightHint(light=given, given=torch.ones(1, dtype=torch.bool))
 
 
+def light_brief(light: Light) -> LightBrief:
+    """A light of one picture as a brief says it, in whole degrees and hundredths."""
+    return LightBrief(
+        azimuth=float(round(math.degrees(light.azimuth.item()))),
+        elevation=float(round(math.degrees(light.elevation.item()))),
+        softness=round(light.softness.item(), 2),
+        ambient=round(light.ambient.item(), 2),
+        colour=[round(part, 2) for part in light.colour[0].tolist()],
+    )
+
+
+def words_of_light(light: LightBrief) -> str:
+    """A light as it is given on the command line."""
+    colour = ",".join(f"{part:g}" for part in light.colour)
+    return (
+        f"azimuth={light.azimuth:g} elevation={light.elevation:g} softness={light.softness:g}"
+        f" ambient={light.ambient:g} colour=[{colour}]"
+    )
+
+
 def names_of(brief: Brief) -> list[str]:
     """The layers' names; those without one are numbered."""
     return [layer.name or f"layer {slot}" for slot, layer in enumerate(brief.layers)]

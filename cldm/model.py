@@ -28,7 +28,7 @@ from ldm.layout import Prompts
 from ldm.sampler import Preview, Sampler, sample
 from ldm.text import TextTower, Tokenizer, sense
 from ldm.unet import Reading, Taps, UNet
-from ldm.values import Effects, Layers, Masks, TensorValue
+from ldm.values import Effects, Layers, Light, Masks, TensorValue
 
 # How much weaker each finer tap is in guess mode: the original's number.
 _GUESS_FALLOFF = 0.825
@@ -257,6 +257,12 @@ class LayerDiffusion(nn.Module):
         drawn = task.redraw & task.condition.masks.present
         rgba = torch.where(drawn[:, :, None, None, None], placed, layers.rgba)
         return Layers(rgba=rgba, present=task.condition.masks.present).with_opaque_back()
+
+    def estimated_light(self, layers: Layers) -> Light:
+        """The light that layers seem to stand in, by what the back shows."""
+        home = layers.rgba.device
+        with visiting(self.relation, self.device), torch.no_grad():
+            return self.relation.estimated(layers.to(self.device)).light.to(home)
 
     def relate(self, layers: Layers, light: LightHint) -> Effects:
         """Light, shadow, reflection and soft edges between layers, as sheets."""

@@ -38,16 +38,17 @@ def cut_out(scene: Scene) -> Scene:
 def baked(scene: Scene, count: Int[Tensor, " b"]) -> Scene:
     """The same pictures, with the first `count` slots above the back painted into it.
 
-    The slots above them move down; those that get free are absent.
+    The slots above them move down; those that get free are absent, or gone in the whole batch.
     """
-    layers, slots = scene.layers, torch.arange(scene.layers.present.shape[1], device=count.device)
-    sunk = layers.present & (slots <= count[:, None])
+    layers, num_slots = scene.layers, scene.layers.present.shape[1]
+    sunk = layers.present & (torch.arange(num_slots, device=count.device) <= count[:, None])
     back = shown(Layers(rgba=layers.rgba, present=sunk), _among(scene.effects, sunk))
+    slots = torch.arange(num_slots, device=count.device)
     source = torch.where(slots == 0, 0, slots + count[:, None])
-    last = len(slots) - 1
-    rows = torch.arange(len(count), device=count.device)[:, None]
-    source, exists = source.clamp(max=last), source <= last
-    present = layers.present[rows, source] & exists
+    rows, last = torch.arange(len(count), device=count.device)[:, None], num_slots - 1
+    present = layers.present[rows, source.clamp(max=last)] & (source <= last)
+    num_left = int(present.any(dim=0).nonzero().amax()) + 1
+    source, present = source[:, :num_left].clamp(max=last), present[:, :num_left]
     above = layers.rgba[rows, source] * present[:, :, None, None, None]
     opaque = F.pad(back, (0, 0, 0, 0, 0, 1), value=1.0)[:, None]
     return Scene(

@@ -15,6 +15,7 @@ from cldm.config import (
     Layout,
     ModelConfig,
     RelationConfig,
+    RelationStageConfig,
     StageConfig,
     TextConfig,
     TrainingConfig,
@@ -30,6 +31,7 @@ from ldm.weights import Naming, to_ours, unet_table
 Module = TypeVar("Module", bound=nn.Module)
 FIXTURES = Path(__file__).parent / "fixtures"
 STAGE = StageConfig(num_steps=3, batch_size=2, learning_rate=1e-3)
+RELATION_STAGE = RelationStageConfig(num_steps=3, batch_size=2, learning_rate=1e-3)
 
 
 def config(layout: Layout) -> ModelConfig:
@@ -58,7 +60,7 @@ def config(layout: Layout) -> ModelConfig:
         training=TrainingConfig(
             autoencoder=STAGE,
             layers=STAGE,
-            relation=STAGE,
+            relation=RELATION_STAGE,
             num_slots=3,
             mean_steps=2 if layout is Layout.stacked else 0,
         ),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from psd_tools import PSDImage
 
-from cldm.brief import read_brief
+from cldm.brief import LightBrief, read_brief
 from cldm.config import ModelConfig
 from cldm.model import LayerDiffusion
 from studio_rows import Rows, coloured, follow
@@ -87,7 +87,9 @@ def test_generate_yields_previews_then_files(tiny_model: LayerDiffusion, config)
     masks = [LEFT, NOTHING, RIGHT]
     studio = Studio(tiny_model, config)
     seen = 0
-    for status, picture, layers, *files in studio.generate(*asked(masks, "a duck", "", "a duck")):
+    for status, picture, layers, *files, drawn in studio.generate(  # noqa: B007
+        *asked(masks, "a duck", "", "a duck")
+    ):
         seen += 1
         if seen > 1:
             assert picture.size == (64, 64)
@@ -105,6 +107,27 @@ def test_generate_yields_previews_then_files(tiny_model: LayerDiffusion, config)
             assert all((unpacked / layer.mask.file).exists() for layer in brief.layers[1:])
     assert seen == 4
     assert not psd.exists()
+    assert studio.show_light(drawn) == [20, 40, 0.2]
+    for given, light in (
+        (True, LightBrief(azimuth=70.0, elevation=30.0, softness=0.5)),
+        (False, None),
+    ):
+        again = studio.relight(drawn, given, 70, 30, 0.5)
+        status, _, relit_layers, *files, relit = next(again)
+        assert status.startswith("Finished")
+        assert [np.asarray(layer).tolist() for layer, _ in relit_layers] == [
+            np.asarray(layer).tolist() for layer, _ in layers
+        ]
+        assert relit.brief == replace(drawn.brief, light=light)
+        assert zipfile.is_zipfile(files[2]["value"])
+        assert list(again) == []
+    assert studio.show_light(relit) != [70, 30, 0.5]
+
+
+def test_nothing_is_lit_before_it_is_drawn(tiny_model: LayerDiffusion, config: ModelConfig) -> None:
+    studio = Studio(tiny_model, config)
+    assert list(studio.relight(None, True, 0, 0, 0)) == []
+    assert studio.show_light(None) == [gr.skip()] * 3
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ _WITNESS_ROWS = (0.52, 0.63)
 _DEEPEST = 0.72  # of the border: room behind for what is moved away
 _GRID = 64
 _SEEN = 0.3  # of the box around a body: less is hidden, or out of the picture
-_TRIES = 40
+_TRIES = 12
 _GLOSS = {Ground.glossy: (0.35, 0.85), Ground.water: (0.35, 0.85), Ground.table: (0.0, 0.25)}
 
 

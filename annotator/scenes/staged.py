@@ -12,9 +12,9 @@ from annotator.scenes.grounds import with_grounds
 from annotator.scenes.staging import Body, Box, Staging
 from annotator.scenes.supply import Supply
 from annotator.scenes.transport import Transport, lit, surroundings
-from ldm.compositing import crop, over, place, stack
-from ldm.scene import Scene
-from ldm.values import Effects, Frames, Layers, Light, identity_effects
+from ldm.compositing import crop, place
+from ldm.scene import Scene, baked
+from ldm.values import Frames, Layers, Light
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,61 +99,4 @@ def scene_of(stagings: Sequence[Staging], layers: Layers, transport: Transport) 
     light = staged_light(stagings, device)
     effects = lit(layers, transport, light, surroundings(layers.rgb[:, 0], gloss))
     witnesses = torch.tensor([staging.num_witnesses for staging in stagings], device=device)
-    most = max(staging.num_witnesses for staging in stagings)
-    return _baked(Scene(layers=layers, light=light, effects=effects), witnesses, most)
-
-
-def agreeing(scene: Scene) -> Scene:
-    """Layers cut from the true picture: they look as they do in it, and nothing is left to do.
-
-    Plainly stacked they are the true picture: an effect on all that lies behind it is the same as
-    that effect on each layer behind it.
-    """
-    rgba = torch.cat([colours_in_picture(scene.layers, scene.effects), scene.effects.alpha], dim=2)
-    layers = Layers(rgba=rgba, present=scene.layers.present)
-    return Scene(layers=layers, light=scene.light, effects=identity_effects(layers))
-
-
-def colours_in_picture(layers: Layers, effects: Effects) -> Float[Tensor, "b n 3 h w"]:
-    """What each layer looks like in the picture: lit, and under what nearer layers cast on it."""
-    own = (layers.rgb * effects.multiply + effects.add).clamp(0, 1)
-    seen = own[:, :1]
-    for slot in range(1, own.shape[1]):
-        mirrored = over(seen, effects.reflection[:, slot, None].expand(-1, slot, -1, -1, -1))
-        seen = torch.cat([mirrored * effects.shadow[:, slot, None], own[:, slot, None]], dim=1)
-    return seen
-
-
-def _baked(scene: Scene, witnesses: Int[Tensor, " b"], most: int) -> Scene:
-    """The scene with the first bodies of each picture, at most `most`, made part of its back."""
-    slot = torch.arange(scene.layers.present.shape[1] - most, device=witnesses.device)
-    source = slot + witnesses[:, None] * (slot > 0)
-    picture = torch.arange(len(witnesses), device=witnesses.device)[:, None]
-    back = F.pad(_flattened(scene, witnesses, most), (0, 0, 0, 0, 0, 1), value=1.0)
-    rgba = torch.cat([back[:, None], scene.layers.rgba[picture, source][:, 1:]], dim=1)
-    effects = Effects(
-        multiply=scene.effects.multiply[picture, source],
-        add=scene.effects.add[picture, source],
-        shadow=scene.effects.shadow[picture, source],
-        reflection=scene.effects.reflection[picture, source],
-        alpha=scene.effects.alpha[picture, source],
-    )
-    layers = Layers(rgba=rgba, present=scene.layers.present[picture, source])
-    return Scene(layers=layers, light=scene.light, effects=effects)
-
-
-def _flattened(scene: Scene, witnesses: Int[Tensor, " b"], most: int) -> Float[Tensor, "b 3 h w"]:
-    """The picture that the back and the witnesses show."""
-    slot = torch.arange(most + 1, device=witnesses.device)
-    kept = (slot <= witnesses[:, None])[:, :, None, None, None]
-    first = [part[:, : most + 1] for part in (scene.layers.rgba, scene.layers.present)]
-    layers = Layers(rgba=first[0] * kept, present=first[1])
-    effects = Effects(
-        multiply=scene.effects.multiply[:, : most + 1],
-        add=scene.effects.add[:, : most + 1],
-        shadow=torch.where(kept, scene.effects.shadow[:, : most + 1], 1.0),
-        reflection=scene.effects.reflection[:, : most + 1] * kept,
-        alpha=layers.alpha,
-    )
-    rgb = colours_in_picture(layers, effects)
-    return stack(Layers(rgba=torch.cat([rgb, layers.alpha], dim=2), present=layers.present))
+    return baked(Scene(layers=layers, light=light, effects=effects), witnesses)

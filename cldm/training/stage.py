@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Dataset
 
 from cldm.build import build_model, widths_of
 from cldm.config import Learning, ModelConfig, RunConfig
@@ -144,7 +144,7 @@ def prepare_layers(config: ModelConfig, run: RunConfig) -> Prepared:
 
 
 def prepare_relation(
-    config: ModelConfig, run: RunConfig, scenes: IterableDataset[Scene], unseen: list[Scene]
+    config: ModelConfig, run: RunConfig, scenes: Dataset[Scene], unseen: list[Scene]
 ) -> Prepared:
     """Scenes with known light; the caller makes them."""
     stage = config.training.relation

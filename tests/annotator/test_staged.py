@@ -8,15 +8,13 @@ from torch import Generator
 
 from annotator.scenes.analytic import analytic_transport
 from annotator.scenes.drawing import random_staging
-from annotator.scenes.staged import agreeing, scene_of, staged_layers, staged_light
+from annotator.scenes.staged import scene_of, staged_layers, staged_light
 from annotator.scenes.staging import Ground, Staging
 from annotator.scenes.supply import Supply
 from annotator.scenes.transport import lit, surroundings
-from cldm.relation.effects import effects_document
-from ldm.compositing import stack
-from ldm.document import flatten
+from ldm.effects import shown
 from ldm.scene import Scene
-from ldm.values import Effects, Layers, identity_effects
+from ldm.values import Effects, identity_effects
 
 SIZE = 48
 
@@ -32,12 +30,6 @@ def scenes(stagings: list[Staging], supply: Supply) -> Scene:
     layers = staged_layers(stagings, supply, SIZE)
     transport = analytic_transport(layers, staged_light(stagings, supply.device), stagings)
     return scene_of(stagings, layers, transport)
-
-
-def flattened(layers: Layers, effects: Effects) -> torch.Tensor:
-    """The picture as documents define it."""
-    names = [str(slot) for slot in range(layers.rgba.shape[1])]
-    return flatten(effects_document(layers, effects, names)).split([3, 1], dim=1)[0]
 
 
 def test_a_staging_looks_the_same_alone_and_among_others(supply: Supply) -> None:
@@ -116,7 +108,7 @@ def test_baked_witnesses_are_the_flattened_back(supply: Supply, witnesses: int) 
         effects = lit(layers, transport, light, around)
         scene = scene_of([staging], layers, transport)
         first = layers.take(torch.arange(witnesses + 1))
-        by_hand = flattened(
+        by_hand = shown(
             first,
             Effects(
                 multiply=effects.multiply[:, : witnesses + 1],
@@ -128,16 +120,5 @@ def test_baked_witnesses_are_the_flattened_back(supply: Supply, witnesses: int) 
         )
         assert torch.allclose(scene.layers.rgb[:, 0], by_hand, atol=1e-5)
         assert torch.equal(scene.layers.rgba[:, 1:], layers.rgba[:, witnesses + 1 :])
-        whole = flattened(layers, effects)
-        assert torch.allclose(flattened(scene.layers, scene.effects), whole, atol=1e-5)
-
-
-def test_layers_that_agree_plainly_stacked_are_the_true_picture(supply: Supply) -> None:
-    """Exactly, at soft edges too: shadows and reflections are the same to a mixture of layers as to
-    each of them."""
-    scene = scenes(drawn(supply), supply)
-    truth = flattened(scene.layers, scene.effects)
-    cut = agreeing(scene)
-    assert torch.allclose(stack(cut.layers), truth, atol=1e-5)
-    assert torch.allclose(flattened(cut.layers, cut.effects), truth, atol=1e-5)
-    assert (stack(scene.layers) - truth).abs().amax() > 0.2
+        whole = shown(layers, effects)
+        assert torch.allclose(shown(scene.layers, scene.effects), whole, atol=1e-5)

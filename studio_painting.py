@@ -1,0 +1,115 @@
+"""Painting: a brief followed to layers, their picture and files, and lit anew without drawing."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from torch import Tensor
+
+from cldm.brief import Brief, LightBrief, light_brief, light_of, names_of, sampling_of, task_of
+from cldm.config import ModelConfig
+from cldm.model import LayerDiffusion
+from cldm.results import Results, write_results
+from ldm.compositing import stack
+from ldm.document import flatten
+from ldm.export.bitmap import quantised
+from ldm.values import Layers, Masks
+from studio_rows import Mask
+
+_NUM_PREVIEWS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Painted:
+    """Layers and their picture after a `share` of the work; at the end `files`, PSD, ORA and ZIP,
+    and what was `drawn`."""
+
+    picture: Image.Image
+    layers: list[tuple[Image.Image, str]]
+    share: float
+    files: tuple[Path, ...] = ()
+    drawn: "Drawn | None" = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """Layers that are drawn: their light can still be changed. `asked` are the pictures of the
+    masks by file name; `light` is the one they stand in, given or estimated."""
+
+    brief: Brief
+    layers: Layers
+    masks: Masks
+    asked: dict[str, Mask]
+    light: LightBrief
+
+
+def paint(
+    model: LayerDiffusion, config: ModelConfig, brief: Brief, folder: Path
+) -> Iterator[Painted]:
+    """Follow a brief whose masks lie in `folder`: previews, then the result with files beside them.
+
+    Raises BriefError with one line for a brief that cannot be followed.
+    """
+    sampling, names = sampling_of(brief), names_of(brief)
+    task = task_of(brief, config, model.tokenizer, folder)
+    every = max(1, sampling.num_steps // _NUM_PREVIEWS)
+    layers = task.layers
+    for preview in model.draw(task, sampling):
+        if preview.step % every == 0 or preview.step == preview.num_steps:
+            layers = model.show(task, preview)
+            shown = _shown(layers, names)
+            share = preview.step / preview.num_steps
+            yield Painted(picture=_image(stack(layers)), layers=shown, share=share)
+    drawn = Drawn(
+        brief=brief,
+        layers=layers,
+        masks=task.condition.masks,
+        asked={path.name: _read_mask(path) for path in folder.glob("mask_*.png")},
+        light=brief.light or light_brief(model.estimated_light(layers)),
+    )
+    yield light_up(model, drawn, folder)
+
+
+def light_up(model: LayerDiffusion, drawn: Drawn, folder: Path) -> Painted:
+    """The picture of layers in the light of their brief, without drawing anything anew."""
+    brief, names = drawn.brief, names_of(drawn.brief)
+    with torch.no_grad():
+        effects = model.relate(drawn.layers, light_of(brief))
+    results = Results(layers=drawn.layers, effects=effects, names=names, masks=drawn.masks)
+    return Painted(
+        picture=_image(flatten(results.document())),
+        layers=_shown(drawn.layers, names),
+        share=1,
+        files=_files(results, drawn, folder),
+        drawn=drawn,
+    )
+
+
+def _files(results: Results, drawn: Drawn, folder: Path) -> tuple[Path, Path, Path]:
+    """PSD, ORA, and a ZIP of everything, with the brief that `generate_layers.py` can follow."""
+    out = folder / "layers"
+    write_results(results, drawn.brief, out)
+    for file, mask in drawn.asked.items():
+        Image.fromarray(mask).save(out / file)
+    (out / "brief.yaml").write_text(OmegaConf.to_yaml(asdict(drawn.brief)), encoding="utf-8")
+    archive = shutil.make_archive(str(folder / "layers"), "zip", out)
+    return out / "document.psd", out / "document.ora", Path(archive)
+
+
+def _read_mask(path: Path) -> Mask:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def _shown(layers: Layers, names: Sequence[str]) -> list[tuple[Image.Image, str]]:
+    return [(_image(layers.rgba[:, slot]), name) for slot, name in enumerate(names)]
+
+
+def _image(pixels: Tensor) -> Image.Image:
+    """A picture of one batch entry, RGB or RGBA."""
+    return Image.fromarray(quantised(pixels))
