@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +40,11 @@ def numbered_staging(supply: Supply, seed: int, number: int) -> Staging:
 def numbered_edit(supply: Supply, seed: int, number: int) -> Edit:
     """The edit of that number; kinds take turns. Scenes without room for it are passed over."""
     kinds, generator = tuple(EditKind), _generator(seed, number)
-    for _ in count():
+    while True:
         staging = random_staging(supply, generator)
         edit = random_edit(staging, kinds[number % len(kinds)], supply, generator)
         if edit is not None:
             return edit
-    raise AssertionError
 
 
 def read_fixed_scenes(path: Path = TEST_SCENES) -> FixedScenes:
