@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from torch import Generator
 
 from annotator.scenes.shards import EditedScene
-from annotator.scenes.staged import agreeing
 from cldm.relation.guides import unknown_hint
 from cldm.relation.network import RelationNetwork
 from ldm.effects import shown
-from ldm.scene import Scene
+from ldm.scene import Scene, cut_out
 from ldm.values import Effects, Layers, Light
 from paper.relation_baked import left_behind, rigid
 from paper.relation_edits import nearest_slot, recoloured
@@ -69,11 +68,11 @@ def blind(peer: Callable[[Layers], Effects]) -> Method:
 def measured(edited: EditedScene, contestants: Contestants, generator: Generator) -> Measured:
     """All measures of one scene and its edit; a method's prefix stands before a measure's name."""
     ours, scene = contestants.networks[""], edited.before
-    fitted = fitted_light(ours, scene.layers, shown(scene.layers, scene.effects))
+    fitted = fitted_light(ours, scene.layers, scene.picture)
     return (
         composites(scene, contestants)
         | harmonised(scene, contestants, generator)
-        | unchanged(agreeing(scene), contestants)
+        | unchanged(cut_out(scene), contestants)
         | edits(edited, contestants, fitted)
         | stillness(edited, ours, fitted)
         | lights(scene, contestants, fitted)
@@ -99,7 +98,7 @@ def harmonised(scene: Scene, contestants: Contestants, generator: Generator) -> 
     al., CVPR 2020), and, harder, among neutral layers that are to be lit (`relit_`)."""
     found: Measured = {}
     slot = nearest_slot(scene.layers)
-    for task, each in (("", agreeing(scene)), ("relit_", scene)):
+    for task, each in (("", cut_out(scene)), ("relit_", scene)):
         wrong = recoloured(each.layers, slot, generator)
         for name, method in (contestants.relighting | contestants.recolouring).items():
             effects = method(wrong, scene.light)

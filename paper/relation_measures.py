@@ -88,7 +88,7 @@ def measured_shadow(scene: Scene, effects: Effects) -> Measured:
 def measured_harmonisation(scene: Scene, wrong: Layers, slot: Tensor, effects: Effects) -> Measured:
     """A scene one of whose layers came in `wrong` colours, against the truth in right ones, where
     that layer is seen; the gain is over plain stacking of the wrong layers."""
-    truth, found = shown(scene.layers, scene.effects), shown(wrong, effects)
+    truth, found = scene.picture, shown(wrong, effects)
     seen = visibility(wrong.alpha) * slot_mask(slot, wrong.present.shape[1])
     mask = (seen.sum(dim=1) > 0.5).float()
     psnr = harmonisation_psnr(truth, found, mask)
@@ -103,7 +103,7 @@ def measured_harmonisation(scene: Scene, wrong: Layers, slot: Tensor, effects: E
 def measured_edit(edited: EditedScene, found: Float[Tensor, "b 3 h w"]) -> Measured:
     """A picture after an edit, against the truth made anew, where shadows and reflections of the
     changed layers truly lay before or lie after: of all edits, and under the kind of this one."""
-    truth = shown(edited.after.layers, edited.after.effects)
+    truth = edited.after.picture
     error = edit_error(truth, found, *cast_regions(edited))
     return {"edit_error": error, f"edit_error_{edited.kind.value}": error}
 

@@ -108,7 +108,7 @@ DROP_SHADOWS = [
 
 def best_drop_shadow(scenes: Sequence[Scene]) -> DropShadow:
     """The drop shadow with the highest mean PSNR in the affected region."""
-    truths = [shown(scene.layers, scene.effects) for scene in scenes]
+    truths = [scene.picture for scene in scenes]
     plain_pictures = [stack(scene.layers) for scene in scenes]
     regions = list(map(affected_region, truths, plain_pictures))
 

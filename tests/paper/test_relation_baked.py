@@ -19,14 +19,13 @@ from relation_scenes import (
 
 from annotator.scenes.shards import EditedScene
 from annotator.scenes.staging import EditKind
-from ldm.effects import shown
 from ldm.values import identity_effects
 from paper.relation_baked import carried, left_behind, rigid
 
 
 @pytest.mark.parametrize("known", [MOVED, REMOVED, REORDERED, RELIT])
 def test_what_depends_on_the_layer_only_travels_exactly(known: EditedScene) -> None:
-    truth = shown(known.after.layers, known.after.effects)
+    truth = known.after.picture
     torch.testing.assert_close(rigid(known), truth)
 
 
@@ -59,7 +58,7 @@ def test_no_shadow_comes_in_from_beyond_the_picture() -> None:
 
 
 def test_what_is_left_behind_stays() -> None:
-    found, before = left_behind(MOVED), shown(MOVED.before.layers, MOVED.before.effects)
+    found, before = left_behind(MOVED), MOVED.before.picture
     alone = MOVED.before.layers.alpha[:, 1] + MOVED.after.layers.alpha[:, 1] == 0
     free = alone.expand(-1, 3, -1, -1)
     torch.testing.assert_close(found[free], before[free])
@@ -69,12 +68,12 @@ def test_what_is_left_behind_stays() -> None:
 
 
 def test_the_shadow_of_a_layer_that_is_gone_stays_too() -> None:
-    found, before = left_behind(REMOVED), shown(REMOVED.before.layers, REMOVED.before.effects)
+    found, before = left_behind(REMOVED), REMOVED.before.picture
     covered = (REMOVED.before.layers.alpha[:, 1] > 0).expand(-1, 3, -1, -1)
     torch.testing.assert_close(found[~covered], before[~covered])
     torch.testing.assert_close(found[covered], REMOVED.before.layers.rgb[:, 0][covered])
 
 
 def test_a_still_light_leaves_all_behind_where_it_was() -> None:
-    before = shown(RELIT.before.layers, RELIT.before.effects)
+    before = RELIT.before.picture
     torch.testing.assert_close(left_behind(RELIT), before)

@@ -7,8 +7,8 @@ import torch
 from relation_scenes import MOVED, RELIT, light
 from torch import Generator
 
-from annotator.scenes.staged import agreeing
 from cldm.relation.guides import LightHint
+from ldm.scene import cut_out
 from ldm.values import Effects, Layers, Light, identity_effects
 from paper.relation_contest import Contestants, blind, measured
 from paper.relation_measures import Measured
@@ -75,7 +75,7 @@ def test_only_those_that_can_are_measured(found: Measured) -> None:
 
 def test_recolouring_is_undone_against_the_true_picture() -> None:
     # Layers that agree, as HCOCO has them: plainly stacked they are the truth.
-    agreed = agreeing(RELIT.before)
+    agreed = cut_out(RELIT.before)
     contestants = Contestants(
         networks={"": Undoing(agreed.layers)}, recolouring={}, casting={}, mean_light=light()
     )

@@ -60,7 +60,7 @@ def test_harmonisation_is_judged_on_the_spoilt_layer_only() -> None:
 
 @pytest.mark.parametrize("edited", [MOVED, REMOVED, ADDED, REORDERED, RELIT])
 def test_an_edit_s_error_is_that_where_effects_lay_or_lie(edited: EditedScene) -> None:
-    truth = shown(edited.after.layers, edited.after.effects)
+    truth = edited.after.picture
     old, new = cast_regions(edited)
     inside = torch.maximum(old, new)
     wrong = truth + inside * 10 / 255 + (1 - inside) * 0.5
