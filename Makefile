@@ -67,8 +67,9 @@ eval-pseudo-layers: $(READY) ## measure how photographs are taken apart (needs m
 	$(BIN)/python -m paper.pseudo_layers
 	$(BIN)/python -m paper.tables
 
-eval-relation: $(READY) ## measure the relation network and its peers (needs make data) -> paper/results, README
-	$(BIN)/python -m paper.relation
+eval-relation: $(READY) ## measure the relation network and its peers (needs make scenes-test) -> paper/results, README
+	$(BIN)/python -m paper.relation --sheets out/relation \
+		$(addprefix --graph ,$(wildcard models/relation_graph.safetensors))
 	$(BIN)/python -m paper.tables
 
 clean: ## remove the environment and what was written

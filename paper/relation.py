@@ -1,192 +1,72 @@
-"""How well the relation network lights layers, on ANALYTIC scenes (shadow, shading and reflection
-by formulas, not rendered) of objects and backdrops never trained on: `python -m paper.relation`
-writes `paper/results/relation.json` (after `make data`).
+"""How well the relation network lights layers, on rendered scenes of objects and backdrops never
+trained on: `python -m paper.relation` writes `paper/results/relation.json` (after `make data` and
+`make scenes-test`).
 
-Bare names are ours, told nothing of the light; `light_given.` ours, told the true light; all else a
-peer. Truth is the picture that the true effects show. The affected region is where truth differs
-from plain stacking of the neutral layers by more than 4/255 in a channel.
+Bare names are ours, told nothing of the light. `light_given.`: told the true light; `light_found.`:
+told the light under which its own picture of the scene before an edit fits best; `light.`: its
+estimate of the light; `graph.`: the graph network; all else a peer. Truth is the picture that the
+true effects show. The affected region is where truth differs from plain stacking of the neutral
+layers by more than 4/255 in a channel.
 """
 
 import argparse
+import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 from tqdm import tqdm
 
-from annotator.scenes.dataset import AnalyticScenes, read_backdrops, read_cutouts
-from cldm.build import load_model
-from cldm.config import read_config
-from cldm.model import LayerDiffusion
-from cldm.relation.guides import LightHint
-from ldm.compositing import stack, visibility
-from ldm.effects import shown
-from ldm.metrics import (
-    affected_region,
-    edit_error,
-    harmonisation_fmse,
-    harmonisation_mse,
-    harmonisation_psnr,
-    local_shadow_ber,
-    local_shadow_rmse,
-    region_mse,
-    region_psnr,
-    shadow_ber,
-    shadow_mask,
-    shadow_rmse,
-)
-from ldm.scene import Scene
-from ldm.values import Effects, Layers, Light
-from paper.relation_edits import (
-    EditedScene,
-    analytic_edit,
-    cast_region,
-    nearest_slot,
-    recoloured,
-    slot_mask,
-)
+from annotator.scenes.dataset import AnalyticScenes
+from annotator.scenes.drawing import random_staging
+from annotator.scenes.shards import EditedScene, read_test_edits
+from annotator.scenes.staged import staged_light
+from annotator.scenes.supply import Supply, read_supply
+from cldm.build import build_relation, load_model
+from cldm.config import RelationKind, read_config
+from cldm.relation.network import RelationNetwork
+from ldm.checkpoint import load_weights
+from ldm.mistake import MistakeError
+from ldm.values import Light
+from paper.relation_contest import Contestants, blind, measured
+from paper.relation_light import mean_light
+from paper.relation_measures import UNITS
 from paper.relation_peers import (
     DropShadow,
     best_drop_shadow,
     histogram_matching,
-    left_behind,
     plain,
     reinhard,
-    rigid,
 )
+from paper.relation_sheets import write_sheets
 from paper.result import Figure, interval, ratio, write_result
 
 RESULT = Path(__file__).parent / "results" / "relation.json"
 VALIDATION = Path("data/default/validation")
+TEST = Path("data/scenes/test")
 MODEL = Path("models/layers_tiny.yaml")
-BATCH = 4
+SIDE = 160  # of a cut-out's canvas, as when the test was rendered
 SEED, TUNING_SEED = 5, 6
-
-Method = Callable[[Layers, Light], Effects]
-Measured = dict[str, Tensor]
-"""One number `[b]` for each picture under each name."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contestants:
-    """Methods by what they can do, each under the prefix of its figures.
-
-    `relighting`: colours and shadows; `recolouring`: colours of layers only; `casting`: shadows
-    only.
-    """
-
-    relighting: dict[str, Method]
-    recolouring: dict[str, Method]
-    casting: dict[str, Method]
-
-
-UNITS = {
-    "psnr": "dB",
-    "affected_fmse": "1/255^2",
-    "affected_gain_db": "dB",
-    "shadow_rmse": "1/255",
-    "shadow_local_rmse": "1/255",
-    "shadow_ber": "share",
-    "shadow_local_ber": "share",
-    "harmonisation_mse": "1/255^2",
-    "harmonisation_fmse": "1/255^2",
-    "harmonisation_psnr": "dB",
-    "harmonisation_gain_db": "dB",
-    "edit_error": "1/255",
-}
-
-
-def measured_composite(scene: Scene, effects: Effects) -> Measured:
-    """Composite and shadow under effects against the true ones."""
-    layers = scene.layers
-    truth, flat, found = shown(layers, scene.effects), stack(layers), shown(layers, effects)
-    region = affected_region(truth, flat)
-    shadow, told = (shadow_mask(layers.alpha, each.shadow) for each in (scene.effects, effects))
-    gain = region_psnr(truth, found, region) - region_psnr(truth, flat, region)
-    return {
-        "psnr": region_psnr(truth, found, torch.ones_like(region)),
-        "affected_fmse": 255**2 * region_mse(truth, found, region),
-        "affected_gain_db": gain,
-        "shadow_rmse": shadow_rmse(truth, found),
-        "shadow_local_rmse": local_shadow_rmse(truth, found, shadow),
-        "shadow_ber": shadow_ber(shadow, told)[:, 0],
-        "shadow_local_ber": local_shadow_ber(shadow, told)[:, 0],
-    }
-
-
-def measured_harmonisation(scene: Scene, wrong: Layers, slot: Tensor, effects: Effects) -> Measured:
-    """A scene one of whose layers came in `wrong` colours, against the truth in right ones, where
-    that layer is seen; the gain is over plain stacking of the wrong layers."""
-    truth, found = shown(scene.layers, scene.effects), shown(wrong, effects)
-    seen = visibility(wrong.alpha) * slot_mask(slot, wrong.present.shape[1])
-    mask = (seen.sum(dim=1) > 0.5).float()
-    psnr = harmonisation_psnr(truth, found, mask)
-    return {
-        "harmonisation_mse": harmonisation_mse(truth, found, mask),
-        "harmonisation_fmse": harmonisation_fmse(truth, found, mask),
-        "harmonisation_psnr": psnr,
-        "harmonisation_gain_db": psnr - harmonisation_psnr(truth, stack(wrong), mask),
-    }
-
-
-def measured_edit(edited: EditedScene, effects: Effects) -> Measured:
-    """The scene after a move, against the truth made anew, where the moved layer's shadow and
-    reflection were truly seen before or are seen after."""
-    before, after, slot = edited.before, edited.after, edited.move.slot
-    truth, found = shown(after.layers, after.effects), shown(after.layers, effects)
-    regions = cast_region(before, slot), cast_region(after, slot)
-    return {"edit_error": edit_error(truth, found, *regions)}
-
-
-def ours(model: LayerDiffusion, *, given: bool) -> Method:
-    """The relation network, told all of the light or nothing."""
-
-    def relate(layers: Layers, light: Light) -> Effects:
-        flags = torch.full_like(light.azimuth, given, dtype=torch.bool)
-        return model.relate(layers, LightHint(light=light, given=flags))
-
-    return relate
-
-
-def blind(peer: Callable[[Layers], Effects]) -> Method:
-    """A peer that does not ask for the light."""
-    return lambda layers, light: peer(layers)
-
-
-def measured(edited: EditedScene, contestants: Contestants, generator: Generator) -> Measured:
-    """All measures of one batch; the prefix of a method stands before the name of a measure."""
-    scene, after, move = edited.before, edited.after, edited.move
-    slot = nearest_slot(scene.layers)
-    wrong = recoloured(scene.layers, slot, generator)
-    relighting = contestants.relighting
-    found: Measured = {}
-    for name, method in (relighting | contestants.recolouring | contestants.casting).items():
-        found |= _named(name, measured_composite(scene, method(scene.layers, scene.light)))
-    for name, method in (relighting | contestants.recolouring).items():
-        effects = method(wrong, scene.light)
-        found |= _named(name, measured_harmonisation(scene, wrong, slot, effects))
-    for name, method in (relighting | contestants.casting).items():
-        found |= _named(name, measured_edit(edited, method(after.layers, after.light)))
-    for name, peer in (("rigid.", rigid), ("left_behind.", left_behind)):
-        found |= _named(name, measured_edit(edited, peer(scene.effects, move)))
-    return found
-
-
-def _named(prefix: str, found: Measured) -> Measured:
-    return {prefix + name: values for name, values in found.items()}
 
 
 def figures(values: Mapping[str, list[float]]) -> dict[str, Figure]:
-    """Means with intervals, and each method's error after an edit over that of `rigid`."""
+    """Means with intervals of all that has a unit, and each method's error after an edit, of all
+    and of each kind, over that of `rigid`, where that has any."""
     found: dict[str, Figure] = {}
     for name, each in values.items():
         prefix, _, measure = name.rpartition(".")
-        found[name] = interval(each, UNITS[measure])
-        if measure == "edit_error" and prefix != "rigid":
-            found[f"{name}_vs_rigid"] = ratio(each, values["rigid.edit_error"])
+        if measure in UNITS:
+            found[name] = interval(each, UNITS[measure])
+        if (
+            measure.startswith("edit_error")
+            and prefix != "rigid"
+            and any(values[f"rigid.{measure}"])
+        ):
+            against = name.replace("edit_error", "edit_error_vs_rigid")
+            found[against] = ratio(each, values[f"rigid.{measure}"])
     return found
 
 
@@ -195,56 +75,86 @@ def constants(drop_shadow: DropShadow) -> dict[str, Figure]:
     return {f"drop_shadow.{k}": interval([v], "share") for k, v in asdict(drop_shadow).items()}
 
 
-def edits(supply: AnalyticScenes, count: int, seed: int) -> Iterator[EditedScene]:
-    """Batches of scenes, the same ones each time."""
-    generator = Generator().manual_seed(seed)
-    for _ in tqdm(range(0, count, BATCH), desc="scenes", unit="batch"):
-        yield analytic_edit(supply, generator)
+def rendered_scenes(supply: Supply) -> Iterator[EditedScene]:
+    """The rendered test set, always in the same order.
+
+    Raises MistakeError when it is not there, or another one is.
+    """
+    if not TEST.is_dir():
+        raise MistakeError(
+            f"scenes {TEST}: found no such folder, expected that of make scenes-test"
+        )
+    return read_test_edits(TEST, supply)
+
+
+def tuned_drop_shadow(supply: Supply) -> DropShadow:
+    """The best drop shadow on analytic scenes, not those of the test, of its objects and backdrops,
+    which favours this peer."""
+    return best_drop_shadow(
+        list(AnalyticScenes(supply, size=96, batch_size=4, num_batches=4, seed=TUNING_SEED))
+    )
+
+
+def usual_light(supply: Supply) -> Light:
+    """The mean light of stagings that are drawn as those of the test were."""
+    generator = Generator().manual_seed(TUNING_SEED)
+    stagings = [random_staging(supply, generator) for _ in range(256)]
+    return mean_light(staged_light(stagings, supply.device))
+
+
+def networks(graph: Path | None) -> dict[str, RelationNetwork]:
+    """The shipped network, and the graph network when its weights are given."""
+    config = read_config(MODEL)
+    found = {"": load_model(config, MODEL.parent).relation}
+    if graph:
+        network = build_relation(replace(config.relation, network=RelationKind.graph))
+        load_weights(network, graph)
+        found["graph."] = network
+    else:
+        print("graph network: no --graph given, its figures are left out")
+    return found
 
 
 @torch.no_grad()
 def main() -> None:
-    """Make the scenes, measure all methods, write."""
+    """Measure all methods on the test scenes, write, and draw them when asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=int, default=128)
-    count = parser.parse_args().scenes
-    supply = AnalyticScenes(
-        cutouts=read_cutouts(VALIDATION / "cutouts.tar", side=160),
-        backdrops=read_backdrops(VALIDATION / "backdrops.tar"),
-        size=128,
-        batch_size=BATCH,
-        num_objects=3,
-        num_batches=0,
-        seed=0,
-    )
-    model = load_model(read_config(MODEL), MODEL.parent)
-    # Tuned on other scenes of the same objects and backdrops, which favours this peer.
-    drop_shadow = best_drop_shadow([each.before for each in edits(supply, 24, TUNING_SEED)])
+    parser.add_argument("--graph", type=Path, help="weights of the graph network")
+    parser.add_argument("--sheets", type=Path, help="folder for pictures of test scenes")
+    arguments = parser.parse_args()
+    supply = read_supply(VALIDATION, SIDE)
+    scenes = rendered_scenes(supply)
+    drop_shadow = tuned_drop_shadow(supply)
     contestants = Contestants(
-        relighting={
-            "": ours(model, given=False),
-            "light_given.": ours(model, given=True),
-            "plain.": blind(plain),
-        },
+        networks=networks(arguments.graph),
         recolouring={
+            "plain.": blind(plain),
             "reinhard.": blind(reinhard),
             "histogram_matching.": blind(histogram_matching),
         },
-        casting={"drop_shadow.": blind(drop_shadow)},
+        casting={"plain.": blind(plain), "drop_shadow.": blind(drop_shadow)},
+        mean_light=usual_light(supply),
     )
     values: defaultdict[str, list[float]] = defaultdict(list)
     generator = Generator().manual_seed(SEED)
-    for edited in edits(supply, count, SEED):
+    for edited in tqdm(scenes, desc="scenes"):
         for name, row in measured(edited, contestants, generator).items():
             values[name] += row.tolist()
+    gains = values["affected_gain_db"]
     write_result(
         RESULT,
-        command=f"python -m paper.relation --scenes {count}  # analytic scenes, not rendered ones",
+        command=" ".join(["python -m paper.relation", *sys.argv[1:]]),
         seed=SEED,
-        scenes=count,
+        scenes=len(gains),
         figures=figures(values) | constants(drop_shadow),
     )
+    if arguments.sheets:
+        seen = (edited.before for edited in rendered_scenes(supply))
+        write_sheets(arguments.sheets, seen, gains, contestants.networks[""])
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (MistakeError, OSError) as error:
+        sys.exit(f"error: {error}")

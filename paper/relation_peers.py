@@ -13,13 +13,12 @@ import torch
 from jaxtyping import Float
 from skimage.exposure import match_histograms
 
-from ldm.compositing import stack
+from ldm.compositing import crop_masks, stack
 from ldm.effects import shown
 from ldm.metrics import affected_region, region_psnr
 from ldm.projection import blur
 from ldm.scene import Scene
-from ldm.values import Effects, Layers, identity_effects
-from paper.relation_edits import Move, slid
+from ldm.values import Effects, Frames, Layers, identity_effects
 
 Transfer = Callable[[Float[np.ndarray, "k 3"], Float[np.ndarray, "m 3"]], Float[np.ndarray, "k 3"]]
 """Pixels made to look like other pixels; sRGB, 0..1."""
@@ -89,9 +88,10 @@ class DropShadow:
 
     def __call__(self, layers: Layers) -> Effects:
         """The same shadow under every layer above the back."""
-        num_pictures, num_slots = layers.present.shape
-        offset = torch.tensor([self.across * layers.size[0] / layers.size[1], self.down])
-        moved = slid(layers.alpha, offset.expand(num_pictures, num_slots, 2), outside=0.0)
+        across = self.across * layers.size[0] / layers.size[1]
+        box = torch.tensor([-across, -self.down, 1 - across, 1 - self.down])
+        view = Frames(box=box.expand(*layers.present.shape, 4))
+        moved = crop_masks(layers.alpha[:, :, 0], view, layers.size)[:, :, None]
         taken = self.strength * blur(moved, self.softness)
         taken[:, 0] = 0
         return replace(identity_effects(layers), shadow=(1 - taken).expand(-1, -1, 3, -1, -1))
@@ -108,7 +108,7 @@ DROP_SHADOWS = [
 
 def best_drop_shadow(scenes: Sequence[Scene]) -> DropShadow:
     """The drop shadow with the highest mean PSNR in the affected region."""
-    truths = [shown(scene.layers, scene.effects) for scene in scenes]
+    truths = [scene.picture for scene in scenes]
     plain_pictures = [stack(scene.layers) for scene in scenes]
     regions = list(map(affected_region, truths, plain_pictures))
 
@@ -118,24 +118,3 @@ def best_drop_shadow(scenes: Sequence[Scene]) -> DropShadow:
         return torch.cat(list(each)).mean().item()
 
     return max(DROP_SHADOWS, key=likeness)
-
-
-def rigid(before: Effects, move: Move) -> Effects:
-    """The true effects of before an edit, those of the moved layer sliding along with it.
-
-    The best that an object layer with its effects baked in can do (LayerDecomp, Yang et al., CVPR
-    2025).
-    """
-    return Effects(
-        multiply=move.of(before.multiply, outside=1.0),
-        add=move.of(before.add, outside=0.0),
-        shadow=move.of(before.shadow, outside=1.0),
-        reflection=move.of(before.reflection, outside=0.0),
-        alpha=move.of(before.alpha, outside=0.0),
-    )
-
-
-def left_behind(before: Effects, move: Move) -> Effects:
-    """The true shadow and reflection of before an edit left where they were; the light on the
-    moved layer goes with it."""
-    return replace(rigid(before, move), shadow=before.shadow, reflection=before.reflection)

@@ -132,11 +132,12 @@ def read_edits(shard: Path, supply: Supply) -> Iterator[EditedScene]:
     return (_edited(recorded, supply) for recorded in recorded_edits(shard))
 
 
-def read_test_edits(folder: Path, supply: Supply) -> list[EditedScene]:
-    """The fixed test scenes, rendered. Raises FixedScenesError where the folder holds others."""
+def read_test_edits(folder: Path, supply: Supply) -> Iterator[EditedScene]:
+    """The fixed test scenes, rendered. Raises FixedScenesError, before the first of them, where the
+    folder holds others."""
     recorded = [each for shard in sorted(folder.glob("*.tar")) for each in recorded_edits(shard)]
     check_fixed(read_fixed_scenes(), [each.edit for each in recorded], str(folder))
-    return [_edited(each, supply) for each in recorded]
+    return (_edited(each, supply) for each in recorded)
 
 
 def _edited(recorded: RenderedEdit, supply: Supply) -> EditedScene:

@@ -1,0 +1,62 @@
+"""Laws of edits: what they change, on boxes whose effects are known."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from relation_scenes import ADDED, MOVED, RELIT, REMOVED, REORDERED, SIZE, Box, boxes_on_back
+from torch import Generator
+
+from annotator.scenes.shards import EditedScene
+from paper.relation_edits import cast_regions, changed_slots, recoloured, still_region
+
+
+@pytest.mark.parametrize(
+    ("edited", "before", "after"),
+    [
+        (MOVED, [False, True, False], [False, True, False]),
+        (REMOVED, [False, True, False], [False, False]),
+        (ADDED, [False, False], [False, True, False]),
+        (REORDERED, [False, True, True], [False, True, True]),
+        (RELIT, [True, True, True], [True, True, True]),
+    ],
+)
+def test_an_edit_changes_what_came_went_or_moved(
+    edited: EditedScene, before: list[bool], after: list[bool]
+) -> None:
+    found = changed_slots(edited)
+    assert [each.tolist() for each in found] == [before, after]
+
+
+def covered(*boxes: Box) -> np.ndarray:
+    """1 in the boxes."""
+    mask = np.zeros((SIZE, SIZE), np.float32)
+    for left, top, right, bottom in boxes:
+        mask[top:bottom, left:right] = 1
+    return mask
+
+
+# What a box at the left casts: shadow, then mirror image, where no box covers it.
+OLD = covered((12, 8, 20, 16), (4, 14, 12, 22)) * (1 - covered((4, 4, 12, 12), (16, 4, 24, 12)))
+NEW = covered((12, 18, 20, 26), (4, 24, 12, 32)) * (1 - covered((4, 14, 12, 22)))
+
+
+def test_an_edit_is_judged_where_effects_were_and_where_they_are() -> None:
+    for found, expected in zip(cast_regions(MOVED), (OLD, NEW), strict=True):
+        np.testing.assert_array_equal(found[0, 0].numpy(), expected)
+
+
+def test_still_is_what_neither_layer_nor_effect_comes_near() -> None:
+    touched = np.maximum(OLD, NEW)
+    touched = np.maximum(touched, covered((4, 4, 12, 12), (4, 14, 12, 22)))
+    expected = 1 - cv2.dilate(touched, np.ones((3, 3)))  # 3 % of 32 is a pixel
+    np.testing.assert_array_equal(still_region(MOVED)[0, 0].numpy(), expected)
+
+
+def test_recolouring_spoils_the_colours_of_one_layer_only() -> None:
+    layers = boxes_on_back((4, 4, 12, 12), (16, 4, 24, 12))
+    wrong = recoloured(layers, torch.tensor([1]), Generator().manual_seed(0))
+    torch.testing.assert_close(wrong.alpha, layers.alpha)
+    torch.testing.assert_close(wrong.rgb[:, [0, 2]], layers.rgb[:, [0, 2]])
+    assert (wrong.rgb - layers.rgb)[:, 1].abs().amax() > 0.01
+    assert 0 <= wrong.rgb.min() <= wrong.rgb.max() <= 1
