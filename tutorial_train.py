@@ -1,4 +1,4 @@
-"""Train one stage of a layered model: autoencoder, then layers, then relation.
+"""Train one stage of a layered model: autoencoder, then layers, then light, then relation.
 
     python tutorial_train.py stage=layers minutes=90 training.layers.batch_size=8
 
@@ -18,7 +18,13 @@ from annotator.scenes.supply import read_supply
 from cldm.config import RelationStageConfig, RunConfig, Stage, read_run
 from cldm.data import DataError
 from cldm.training.fitting import finished_steps, fit
-from cldm.training.stage import Prepared, prepare_autoencoder, prepare_layers, prepare_relation
+from cldm.training.stage import (
+    Prepared,
+    prepare_autoencoder,
+    prepare_layers,
+    prepare_light,
+    prepare_relation,
+)
 from ldm.mistake import MistakeError
 from ldm.scene import Scene
 
@@ -33,7 +39,9 @@ settings = RunConfig(
 )
 
 
-def analytic(split: Path, batch_size: int, steps: range, seed: int) -> AnalyticScenes:
+def analytic(
+    split: Path, batch_size: int, steps: range, seed: int, max_bodies: int = 4
+) -> AnalyticScenes:
     """Scenes lit by formulas, of the objects and backdrops of one split."""
     return AnalyticScenes(
         read_supply(split, side=160),
@@ -42,7 +50,7 @@ def analytic(split: Path, batch_size: int, steps: range, seed: int) -> AnalyticS
         num_batches=len(steps),
         seed=seed,
         first=steps.start,
-        max_bodies=4,
+        max_bodies=max_bodies,
     )
 
 
@@ -87,6 +95,13 @@ def main() -> None:
                 return prepare_autoencoder(config, run)
             case Stage.layers:
                 return prepare_layers(config, run)
+            case Stage.light:
+                # Light is seen by what the back shows: few layers are made faster.
+                stage = config.training.light
+                steps = range(finished_steps(run), stage.num_steps)
+                train = analytic(data / "train", stage.batch_size, steps, run.seed, max_bodies=1)
+                unseen = list(analytic(data / "validation", 64, range(2), seed=0, max_bodies=1))
+                return prepare_light(config, run, train, unseen)
             case Stage.relation:
                 train = scenes(run, config.training.relation)
                 unseen = list(analytic(data / "validation", 8, range(4), seed=0))

@@ -25,10 +25,11 @@ class Layout(Enum):
 
 
 class Stage(Enum):
-    """The three stages of training, in order."""
+    """The stages of training, in order; `light` is what a relation network estimates of it."""
 
     autoencoder = "autoencoder"
     layers = "layers"
+    light = "light"
     relation = "relation"
 
 
@@ -148,6 +149,7 @@ class TrainingConfig:
 
     autoencoder: StageConfig = field(default_factory=StageConfig)
     layers: StageConfig = field(default_factory=StageConfig)
+    light: StageConfig = field(default_factory=StageConfig)
     relation: RelationStageConfig = field(default_factory=RelationStageConfig)
     num_slots: int = 4
     timestep_shift: float = 1.0
@@ -163,6 +165,8 @@ class TrainingConfig:
                 return self.autoencoder
             case Stage.layers:
                 return self.layers
+            case Stage.light:
+                return self.light
             case Stage.relation:
                 return self.relation
 

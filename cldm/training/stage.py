@@ -18,15 +18,18 @@ from cldm.data import Assets, CanvasDataset, read_assets, shards_of
 from cldm.examples import ExampleDataset
 from cldm.latents import cached_latents
 from cldm.model import LayerDiffusion, visiting
+from cldm.relation.learned import LearnedRelation
 from cldm.runtime import usable_device
 from cldm.training.autoencoder import AutoencoderTraining
 from cldm.training.layers import LayersTraining
 from cldm.training.learning import choose, save_learned
+from cldm.training.light import LightTraining
 from cldm.training.mean import fit_mean
 from cldm.training.relation import RelationTraining
 from ldm.checkpoint import WeightsError, load_weights, overlay_weights, save_weights
 from ldm.lora import asked_lora, merge_lora
 from ldm.scene import Scene
+from ldm.settings import ConfigError
 from ldm.unet import recompute
 
 _VARIATIONS = 24
@@ -143,16 +146,32 @@ def prepare_layers(config: ModelConfig, run: RunConfig) -> Prepared:
     )
 
 
+def prepare_light(
+    config: ModelConfig, run: RunConfig, scenes: Dataset[Scene], unseen: list[Scene]
+) -> Prepared:
+    """Scenes with known light; the caller makes them. Raises ConfigError where no network learns."""
+    stage, network = config.training.light, _learned(config, run)
+    return Prepared(
+        module=LightTraining(network, stage),
+        save=partial(_save_part, network.estimator),
+        batches=DataLoader(scenes, batch_size=None),
+        validation=unseen,
+        num_steps=stage.num_steps,
+    )
+
+
 def prepare_relation(
     config: ModelConfig, run: RunConfig, scenes: Dataset[Scene], unseen: list[Scene]
 ) -> Prepared:
-    """Scenes with known light; the caller makes them."""
-    stage = config.training.relation
-    model = _begun(config, run)
-    module = RelationTraining(model.relation, stage)
+    """Scenes with known light; the caller makes them. The estimator is the light stage's, where
+    there is one. Raises ConfigError where no network learns."""
+    stage, network = config.training.relation, _learned(config, run)
+    trained = Path(run.folder) / "light.safetensors"
+    if trained.is_file():
+        load_weights(network.estimator, trained)
     return Prepared(
-        module=module,
-        save=partial(_save_part, model.get_submodule("relation")),
+        module=RelationTraining(network, stage),
+        save=partial(_save_part, network),
         batches=DataLoader(scenes, batch_size=None),
         validation=unseen,
         num_steps=stage.num_steps,
@@ -175,6 +194,14 @@ def _begun(config: ModelConfig, run: RunConfig) -> LayerDiffusion:
     model.unet.to(memory_format=torch.channels_last)
     model.control.to(memory_format=torch.channels_last)
     return model
+
+
+def _learned(config: ModelConfig, run: RunConfig) -> LearnedRelation:
+    network = _begun(config, run).relation
+    if not isinstance(network, LearnedRelation):
+        found = config.relation.network.value
+        raise ConfigError(f"relation.network: found {found}, expected transformer or graph")
+    return network
 
 
 def _save_part(part: nn.Module, path: Path) -> tuple[Path, ...]:
