@@ -149,7 +149,7 @@ def prepare_layers(config: ModelConfig, run: RunConfig) -> Prepared:
 def prepare_light(
     config: ModelConfig, run: RunConfig, scenes: Dataset[Scene], unseen: list[Scene]
 ) -> Prepared:
-    """Scenes with known light; the caller makes them. Raises ConfigError where no network learns."""
+    """Scenes with known light, made by the caller. Raises ConfigError where no network learns."""
     stage, network = config.training.light, _learned(config, run)
     return Prepared(
         module=LightTraining(network, stage),

@@ -28,7 +28,10 @@ KEYS = {
     "relation": "network width depth num_heads",
     "training.autoencoder": "num_steps batch_size learning_rate",
     "training.layers": "num_steps batch_size learning_rate",
-    "training.relation": "num_steps batch_size learning_rate",
+    "training.light": "num_steps batch_size learning_rate",
+    "training.relation": "num_steps batch_size learning_rate rendered_steps told cut_out"
+    " recoloured_cut_out recoloured roughened",
+    "training.relation.weights": "composite stillness relit shadow reflection alpha light",
     "training": "num_slots timestep_shift mean_steps learning lora_rank recomputed",
 }
 
@@ -50,6 +53,7 @@ def test_keys_are_a_frozen_list() -> None:
         "model",
         "stage",
         "data",
+        "scenes",
         "folder",
         "begin",
         "over",
