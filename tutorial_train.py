@@ -12,10 +12,10 @@ from pathlib import Path
 import pytorch_lightning as pl
 from torch.utils.data import ChainDataset, IterableDataset
 
-from annotator.scenes.dataset import AnalyticScenes
+from annotator.scenes.dataset import AnalyticScenes, RememberedScenes
 from annotator.scenes.shards import RenderedScenes
 from annotator.scenes.supply import read_supply
-from cldm.config import RelationStageConfig, RunConfig, Stage, read_run
+from cldm.config import RelationStageConfig, RunConfig, Stage, StageConfig, read_run
 from cldm.data import DataError
 from cldm.training.fitting import finished_steps, fit
 from cldm.training.stage import (
@@ -26,7 +26,7 @@ from cldm.training.stage import (
     prepare_relation,
 )
 from ldm.mistake import MistakeError
-from ldm.scene import Scene
+from ldm.scene import LitLayers, Scene
 
 # Settings
 settings = RunConfig(
@@ -37,6 +37,8 @@ settings = RunConfig(
     minutes=600.0,
     picture_every=250,
 )
+
+_REMEMBERED = 4000
 
 
 def analytic(
@@ -52,6 +54,21 @@ def analytic(
         first=steps.start,
         max_bodies=max_bodies,
     )
+
+
+def lit_layers(run: RunConfig, stage: StageConfig) -> tuple[RememberedScenes, list[LitLayers]]:
+    """Layers to learn to see the light by, and unseen ones: one or two of each picture, which are
+    made fast, beside what the back shows."""
+    data, begin = Path(run.data), finished_steps(run)
+    train = RememberedScenes(
+        analytic(data / "train", 16, range(_REMEMBERED // 16), run.seed, max_bodies=2),
+        batch_size=stage.batch_size,
+        num_batches=max(0, stage.num_steps - begin),
+        seed=run.seed,
+        first=begin,
+    )
+    unseen = analytic(data / "validation", 32, range(4), seed=0, max_bodies=2)
+    return train, [LitLayers(layers=scene.layers, light=scene.light) for scene in unseen]
 
 
 def rendered(run: RunConfig, batch_size: int, steps: range) -> RenderedScenes:
@@ -96,12 +113,7 @@ def main() -> None:
             case Stage.layers:
                 return prepare_layers(config, run)
             case Stage.light:
-                # Light is seen by what the back shows: few layers are made faster.
-                stage = config.training.light
-                steps = range(finished_steps(run), stage.num_steps)
-                train = analytic(data / "train", stage.batch_size, steps, run.seed, max_bodies=1)
-                unseen = list(analytic(data / "validation", 64, range(2), seed=0, max_bodies=1))
-                return prepare_light(config, run, train, unseen)
+                return prepare_light(config, run, *lit_layers(run, config.training.light))
             case Stage.relation:
                 train = scenes(run, config.training.relation)
                 unseen = list(analytic(data / "validation", 8, range(4), seed=0))

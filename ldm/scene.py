@@ -1,5 +1,6 @@
 """`Scene`: an example whose layers, light and effects are all known."""
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,6 +10,23 @@ from torch import Tensor
 
 from ldm.effects import agreeing, shown
 from ldm.values import Effects, Layers, Light, TensorValue, identity_effects
+
+
+@dataclass(frozen=True, kw_only=True)
+class LitLayers(TensorValue):
+    """Layers as they look, and the light they stand in."""
+
+    layers: Layers
+    light: Light
+
+    def turned_over(self, turned: Bool[Tensor, " b"]) -> "LitLayers":
+        """The same, with left and right exchanged in some pictures."""
+        rgba, azimuth = self.layers.rgba, self.light.azimuth
+        rgba = torch.where(turned[:, None, None, None, None], rgba.flip(-1), rgba)
+        return LitLayers(
+            layers=Layers(rgba=rgba, present=self.layers.present),
+            light=replace(self.light, azimuth=torch.where(turned, math.pi - azimuth, azimuth)),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

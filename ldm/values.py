@@ -115,6 +115,17 @@ class Light(TensorValue):
     softness: Float[Tensor, " b"]
     ambient: Float[Tensor, " b"]
 
+    def picture(self, number: int) -> "Light":
+        """The light of one picture, a batch of one."""
+        one = slice(number, number + 1)
+        return Light(
+            azimuth=self.azimuth[one],
+            elevation=self.elevation[one],
+            colour=self.colour[one],
+            softness=self.softness[one],
+            ambient=self.ambient[one],
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Effects(TensorValue):

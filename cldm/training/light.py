@@ -10,15 +10,13 @@ from cldm.config import StageConfig
 from cldm.relation.estimate import light_loss
 from cldm.relation.learned import LearnedRelation
 from cldm.training.optimisation import one_cycle
+from ldm.compositing import stack
 from ldm.projection import towards
-from ldm.scene import Scene, chosen, cut_out
+from ldm.scene import LitLayers
 
 
 class LightTraining(pl.LightningModule):
-    """Teaches a relation network's estimator from batches of `Scene`.
-
-    Half of the pictures come as layers that agree already: those tell of the light, too.
-    """
+    """Teaches a relation network's estimator from batches of `LitLayers`."""
 
     def __init__(self, network: LearnedRelation, stage: StageConfig) -> None:
         super().__init__()
@@ -26,15 +24,13 @@ class LightTraining(pl.LightningModule):
         self.small = network.look.small
         self.stage = stage
 
-    def training_step(self, batch: Scene) -> Float[Tensor, ""]:
+    def training_step(self, batch: LitLayers) -> Float[Tensor, ""]:
         """The squared error of all that is said of the light."""
-        half = torch.rand_like(batch.light.azimuth) < 0.5
-        layers = chosen(cut_out(batch), batch, half).layers
-        loss = light_loss(self.estimator(self.small(layers)), batch.light)
+        loss = light_loss(self.estimator(self.small(batch.layers)), batch.light)
         self.log("train/light", loss)
         return loss
 
-    def validation_step(self, batch: Scene) -> None:
+    def validation_step(self, batch: LitLayers) -> None:
         """Logs the error, and the share of what can be known of the direction that is known."""
         estimate = self.estimator(self.small(batch.layers))
         size = len(batch.light.azimuth)
@@ -49,6 +45,6 @@ class LightTraining(pl.LightningModule):
         weights = list(self.estimator.parameters())
         return one_cycle(weights, self.stage.learning_rate, self.stage.num_steps)
 
-    def example(self, batch: Scene) -> Float[Tensor, "b 2 3 h w"]:
-        """Pictures to look at: the backs that are judged, and the true pictures."""
-        return torch.stack([batch.layers.rgb[:, 0], batch.picture], dim=1)
+    def example(self, batch: LitLayers) -> Float[Tensor, "b 2 3 h w"]:
+        """Pictures to look at: the backs and the plain pictures that are judged."""
+        return torch.stack([batch.layers.rgb[:, 0], stack(batch.layers)], dim=1)

@@ -28,7 +28,7 @@ from cldm.training.mean import fit_mean
 from cldm.training.relation import RelationTraining
 from ldm.checkpoint import WeightsError, load_weights, overlay_weights, save_weights
 from ldm.lora import asked_lora, merge_lora
-from ldm.scene import Scene
+from ldm.scene import LitLayers, Scene
 from ldm.settings import ConfigError
 from ldm.unet import recompute
 
@@ -147,14 +147,14 @@ def prepare_layers(config: ModelConfig, run: RunConfig) -> Prepared:
 
 
 def prepare_light(
-    config: ModelConfig, run: RunConfig, scenes: Dataset[Scene], unseen: list[Scene]
+    config: ModelConfig, run: RunConfig, layers: Dataset[LitLayers], unseen: list[LitLayers]
 ) -> Prepared:
-    """Scenes with known light, made by the caller. Raises ConfigError where no network learns."""
+    """Layers in known light, made by the caller. Raises ConfigError where no network learns."""
     stage, network = config.training.light, _learned(config, run)
     return Prepared(
         module=LightTraining(network, stage),
         save=partial(_save_part, network.estimator),
-        batches=DataLoader(scenes, batch_size=None),
+        batches=DataLoader(layers, batch_size=None),
         validation=unseen,
         num_steps=stage.num_steps,
     )

@@ -8,11 +8,11 @@ from torch.utils.data import DataLoader
 from cldm.config import StageConfig
 from cldm.relation.transformer import RelationTransformer
 from cldm.training.light import LightTraining
-from ldm.scene import Scene
-from ldm.values import Layers, Light, identity_effects
+from ldm.scene import LitLayers
+from ldm.values import Layers, Light
 
 
-def scene() -> Scene:
+def scene() -> LitLayers:
     """Four pictures that are bright on the side that the light comes from."""
     ramp = torch.linspace(0, 1, 32).expand(4, 1, 3, 32, 32).clone()
     ramp[1::2] = ramp[1::2].flip(-1)
@@ -28,7 +28,7 @@ def scene() -> Scene:
         softness=0.2 * one,
         ambient=0.4 * one,
     )
-    return Scene(layers=layers, light=light, effects=identity_effects(layers))
+    return LitLayers(layers=layers, light=light)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
