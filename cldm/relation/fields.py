@@ -6,16 +6,14 @@ Zero everywhere means: change nothing.
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cldm.relation.guides import Guides
 from cldm.relation.tones import Tones, bounded
-from ldm.values import Layers, TensorValue
+from ldm.values import TensorValue
 
 _DARKEST = 0.01  # of the light, linear
-_SMALL = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,23 +56,12 @@ def fields_of(channels: Float[Tensor, "b m f h w"]) -> Fields:
     )
 
 
-def tones_of(fields: Fields, guides: Guides, small: Layers) -> Tones:
-    """What the fields say of layers of their size, weighed by the guides; what is absent stays."""
-    objects, exists = small.alpha[:, 1:], small.present[:, 1:, None, None, None]
-    light = 1 + fields.glow + fields.shade * _carried_out(guides.shade, objects > 0)
+def tones_of(fields: Fields, guides: Guides, there: Bool[Tensor, "b m"]) -> Tones:
+    """What the fields say, weighed by the guides; slots that are not `there` stay as they are."""
+    exists = there[:, :, None, None, None]
+    light = 1 + fields.glow + fields.shade * guides.shade
     taken = fields.key * guides.key + fields.sky * guides.sky + fields.dim
     change = bounded(light, _DARKEST, 4.0).sqrt() - 1
     shadow = bounded(1 - taken, _DARKEST, 1.0).sqrt() - 1
     parts = [change, fields.lift, shadow, fields.gloss, fields.shift, fields.sharpen]
     return Tones(maps=torch.cat(parts, dim=2) * exists)
-
-
-def _carried_out(
-    shade: Float[Tensor, "b m 1 h w"], inside: Bool[Tensor, "b m 1 h w"]
-) -> Float[Tensor, "b m 1 h w"]:
-    """Shade that goes on for two pixels beyond the layer: raised, its edge has no dark rim."""
-    share, mean = (
-        F.avg_pool2d(part.flatten(0, 1), 5, stride=1, padding=2).unflatten(0, shade.shape[:2])
-        for part in (inside.to(shade), shade * inside)
-    )
-    return torch.where(inside, shade, mean / share.clamp(min=_SMALL))

@@ -57,7 +57,7 @@ class View:
         )
         with torch.autocast(answers.device.type, enabled=False):
             fields = fields_of(raised(channels.float(), self.small.size))
-            return tones_of(fields, self.guides, self.small)
+            return tones_of(fields, self.guides, self.small.present[:, 1:])
 
 
 @dataclass(frozen=True, kw_only=True)
