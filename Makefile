@@ -32,9 +32,10 @@ scenes: $(READY) ## render scenes to train on into data/scenes/train (an hour; n
 scenes-test: $(READY) ## render the fixed test scenes into data/scenes/test (minutes; needs the same)
 	$(BIN)/python render_scenes.py data/default/validation data/scenes/test test=true
 
-train-tiny: $(READY) ## train the shipped default: autoencoder, layers, relation; stop and go on at will
+train-tiny: $(READY) ## train the shipped default, all stages (needs make scenes); stop and go on at will
 	$(BIN)/python tutorial_train.py stage=autoencoder
 	$(BIN)/python tutorial_train.py stage=layers
+	$(BIN)/python tutorial_train.py stage=light
 	$(BIN)/python tutorial_train.py stage=relation
 	$(BIN)/python assemble_weights.py
 

@@ -8,11 +8,12 @@ from torch import Generator
 from annotator.scenes.shards import EditedScene
 from cldm.relation.guides import unknown_hint
 from cldm.relation.network import RelationNetwork
+from cldm.training.disturbance import recoloured
 from ldm.effects import shown
 from ldm.scene import Scene, cut_out
 from ldm.values import Effects, Layers, Light
 from paper.relation_baked import left_behind, rigid
-from paper.relation_edits import nearest_slot, recoloured
+from paper.relation_edits import nearest_slot, slot_mask
 from paper.relation_light import fitted_light, light_errors, told, turned
 from paper.relation_measures import (
     Measured,
@@ -99,7 +100,8 @@ def harmonised(scene: Scene, contestants: Contestants, generator: Generator) -> 
     found: Measured = {}
     slot = nearest_slot(scene.layers)
     for task, each in (("", cut_out(scene)), ("relit_", scene)):
-        wrong = recoloured(each.layers, slot, generator)
+        chosen = slot_mask(slot, each.layers.present.shape[1])
+        wrong = recoloured(each.layers, chosen, generator)
         for name, method in (contestants.relighting | contestants.recolouring).items():
             effects = method(wrong, scene.light)
             found |= _named(name + task, measured_harmonisation(each, wrong, slot, effects))

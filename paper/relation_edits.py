@@ -1,10 +1,9 @@
-"""Edits whose outcome is known: what an edit changes, and a layer in wrong colours."""
+"""Edits whose outcome is known: what an edit changes, and what it must not."""
 
 from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Generator, Tensor
 
 from annotator.scenes.shards import EditedScene
 from annotator.scenes.staging import EditKind
@@ -60,21 +59,11 @@ def still_region(edited: EditedScene) -> Float[Tensor, "b 1 h w"]:
     return 1 - dilate(touched.amax(dim=0), _MARGIN)
 
 
-def slot_mask(slot: Int[Tensor, " b"], num_slots: int) -> Bool[Tensor, "b {num_slots} 1 1 1"]:
+def slot_mask(slot: Int[Tensor, " b"], num_slots: int) -> Bool[Tensor, "b {num_slots}"]:
     """True for one slot of each picture."""
-    return (torch.arange(num_slots) == slot[:, None])[:, :, None, None, None]
+    return torch.arange(num_slots) == slot[:, None]
 
 
 def nearest_slot(layers: Layers) -> Int[Tensor, " b"]:
     """The foremost layer of each picture: nothing hides it."""
     return layers.present.sum(dim=1) - 1
-
-
-def recoloured(layers: Layers, slot: Int[Tensor, " b"], generator: Generator) -> Layers:
-    """One layer of each picture in random wrong colours: gamma and gain of each channel, both up to
-    a factor 1.5 (the recipe of iHarmony4, Cong et al., CVPR 2020, with random curves)."""
-    shape = (2, slot.shape[0], 1, 3, 1, 1)
-    gamma, gain = 1.5 ** (2 * torch.rand(shape, generator=generator) - 1)
-    wrong = (layers.rgb.clamp(0, 1).pow(gamma) * gain).clamp(0, 1)
-    rgb = torch.where(slot_mask(slot, layers.present.shape[1]), wrong, layers.rgb)
-    return Layers(rgba=torch.cat([rgb, layers.alpha], dim=2), present=layers.present)

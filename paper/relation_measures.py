@@ -89,7 +89,8 @@ def measured_harmonisation(scene: Scene, wrong: Layers, slot: Tensor, effects: E
     """A scene one of whose layers came in `wrong` colours, against the truth in right ones, where
     that layer is seen; the gain is over plain stacking of the wrong layers."""
     truth, found = scene.picture, shown(wrong, effects)
-    seen = visibility(wrong.alpha) * slot_mask(slot, wrong.present.shape[1])
+    chosen = slot_mask(slot, wrong.present.shape[1])[:, :, None, None, None]
+    seen = visibility(wrong.alpha) * chosen
     mask = (seen.sum(dim=1) > 0.5).float()
     psnr = harmonisation_psnr(truth, found, mask)
     return {

@@ -3,12 +3,10 @@
 import cv2
 import numpy as np
 import pytest
-import torch
-from relation_scenes import ADDED, MOVED, RELIT, REMOVED, REORDERED, SIZE, Box, boxes_on_back
-from torch import Generator
+from relation_scenes import ADDED, MOVED, RELIT, REMOVED, REORDERED, SIZE, Box
 
 from annotator.scenes.shards import EditedScene
-from paper.relation_edits import cast_regions, changed_slots, recoloured, still_region
+from paper.relation_edits import cast_regions, changed_slots, still_region
 
 
 @pytest.mark.parametrize(
@@ -51,12 +49,3 @@ def test_still_is_what_neither_layer_nor_effect_comes_near() -> None:
     touched = np.maximum(touched, covered((4, 4, 12, 12), (4, 14, 12, 22)))
     expected = 1 - cv2.dilate(touched, np.ones((3, 3)))  # 3 % of 32 is a pixel
     np.testing.assert_array_equal(still_region(MOVED)[0, 0].numpy(), expected)
-
-
-def test_recolouring_spoils_the_colours_of_one_layer_only() -> None:
-    layers = boxes_on_back((4, 4, 12, 12), (16, 4, 24, 12))
-    wrong = recoloured(layers, torch.tensor([1]), Generator().manual_seed(0))
-    torch.testing.assert_close(wrong.alpha, layers.alpha)
-    torch.testing.assert_close(wrong.rgb[:, [0, 2]], layers.rgb[:, [0, 2]])
-    assert (wrong.rgb - layers.rgb)[:, 1].abs().amax() > 0.01
-    assert 0 <= wrong.rgb.min() <= wrong.rgb.max() <= 1

@@ -8,10 +8,11 @@ from relation_scenes import ADDED, MOVED, RELIT, REMOVED, REORDERED
 from torch import Generator, Tensor
 
 from annotator.scenes.shards import EditedScene
+from cldm.training.disturbance import recoloured
 from ldm.compositing import stack
 from ldm.effects import shown
 from ldm.values import identity_effects
-from paper.relation_edits import cast_regions, nearest_slot, recoloured, still_region
+from paper.relation_edits import cast_regions, nearest_slot, slot_mask, still_region
 from paper.relation_measures import (
     measured_change,
     measured_composite,
@@ -42,7 +43,8 @@ def test_doing_nothing_gains_nothing() -> None:
 
 def test_harmonisation_is_judged_on_the_spoilt_layer_only() -> None:
     slot = nearest_slot(SCENE.layers)
-    wrong = recoloured(SCENE.layers, slot, Generator().manual_seed(1))
+    chosen = slot_mask(slot, SCENE.layers.present.shape[1])
+    wrong = recoloured(SCENE.layers, chosen, Generator().manual_seed(1))
     mended = replace(
         SCENE.effects,
         multiply=torch.zeros_like(wrong.rgb),
