@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from annotator.scenes.shards import EditedScene
 from annotator.scenes.staging import EditKind
