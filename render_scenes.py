@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from annotator.scenes.numbered import fixed_edits, read_fixed_scenes
 from annotator.scenes.script import supply_digest
-from annotator.scenes.supply import read_supply
+from annotator.scenes.supply import SUPPLY_SIDE, read_supply
 from ldm.export.draft import draft
 from ldm.mistake import MistakeError
 from ldm.settings import ConfigError, filled, one_line, words_of
@@ -29,7 +29,7 @@ from ldm.settings import ConfigError, filled, one_line, words_of
 if find_spec("mitsuba") is None:
     sys.exit("error: mitsuba: found nothing, expected it installed: pip install -e '.[rendered]'")
 
-from annotator.scenes.rendering import SUPPLY_SIDE, Content, Digests, Shard, render
+from annotator.scenes.rendering import Content, Digests, Shard, render
 from annotator.scenes.tracing import start_tracing
 
 _SHARD_SIZES = {Content.scenes: 64, Content.edits: 32}

@@ -14,7 +14,7 @@ from torch.utils.data import ChainDataset, IterableDataset
 
 from annotator.scenes.dataset import AnalyticScenes, RememberedScenes
 from annotator.scenes.shards import RenderedScenes
-from annotator.scenes.supply import read_supply
+from annotator.scenes.supply import SUPPLY_SIDE, read_supply
 from cldm.config import RelationStageConfig, RunConfig, Stage, StageConfig, read_run
 from cldm.data import DataError
 from cldm.training.fitting import finished_steps, fit
@@ -46,7 +46,7 @@ def analytic(
 ) -> AnalyticScenes:
     """Scenes lit by formulas, of the objects and backdrops of one split."""
     return AnalyticScenes(
-        read_supply(split, side=160),
+        read_supply(split, SUPPLY_SIDE),
         size=128,
         batch_size=batch_size,
         num_batches=len(steps),
@@ -78,7 +78,7 @@ def rendered(run: RunConfig, batch_size: int, steps: range) -> RenderedScenes:
         raise DataError(f"scenes {run.scenes}: found no shard, expected some: make scenes")
     return RenderedScenes(
         shards,
-        read_supply(Path(run.data) / "train", side=160),
+        read_supply(Path(run.data) / "train", SUPPLY_SIDE),
         batch_size=batch_size,
         num_batches=len(steps),
         seed=run.seed,

@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from annotator.scenes.dataset import AnalyticScenes
-from annotator.scenes.supply import read_supply
+from annotator.scenes.supply import SUPPLY_SIDE, read_supply
 from cldm.build import load_model
 from cldm.condition import Condition, frames_of
 from cldm.config import ModelConfig, read_config
@@ -100,7 +100,7 @@ def autoencoder_psnr(model: LayerDiffusion, config: ModelConfig) -> list[float]:
 def relation_gains(model: LayerDiffusion) -> list[float]:
     """PSNR of the composite against each true scene, with minus without the relation network."""
     scenes = AnalyticScenes(
-        read_supply(DATA / "validation", side=160),
+        read_supply(DATA / "validation", side=SUPPLY_SIDE),
         size=128,
         batch_size=1,
         num_batches=64,

@@ -24,7 +24,7 @@ from annotator.scenes.dataset import AnalyticScenes
 from annotator.scenes.drawing import random_staging
 from annotator.scenes.shards import EditedScene, read_test_edits
 from annotator.scenes.staged import staged_light
-from annotator.scenes.supply import Supply, read_supply
+from annotator.scenes.supply import SUPPLY_SIDE, Supply, read_supply
 from cldm.build import build_relation, load_model
 from cldm.config import RelationKind, read_config
 from cldm.relation.network import RelationNetwork
@@ -48,7 +48,6 @@ RESULT = Path(__file__).parent / "results" / "relation.json"
 VALIDATION = Path("data/default/validation")
 TEST = Path("data/scenes/test")
 MODEL = Path("models/layers_tiny.yaml")
-SIDE = 160  # of a cut-out's canvas, as when the test was rendered
 SEED, TUNING_SEED = 5, 6
 
 
@@ -122,7 +121,7 @@ def main() -> None:
     parser.add_argument("--graph", type=Path, help="weights of the graph network")
     parser.add_argument("--sheets", type=Path, help="folder for pictures of test scenes")
     arguments = parser.parse_args()
-    supply = read_supply(VALIDATION, SIDE)
+    supply = read_supply(VALIDATION, SUPPLY_SIDE)
     scenes = rendered_scenes(supply)
     drop_shadow = tuned_drop_shadow(supply)
     contestants = Contestants(

@@ -22,11 +22,8 @@ from annotator.scenes.recording import (
 from annotator.scenes.rendered import rendered_transport
 from annotator.scenes.script import digest, edit_text, staging_text
 from annotator.scenes.staging import Staging
-from annotator.scenes.supply import Supply, read_supply
+from annotator.scenes.supply import SUPPLY_SIDE, Supply, read_supply
 from annotator.scenes.tracing import start_tracing
-
-SUPPLY_SIDE = 160
-"""Pixels of a cut-out's canvas, as training has it."""
 
 
 class Content(Enum):

@@ -15,6 +15,10 @@ from annotator.scenes.transport import average, mild_tint
 from ldm.compositing import resize
 from ldm.storage import Sample, read_shard
 
+SUPPLY_SIDE = 160
+"""Pixels of a cut-out's canvas in scenes to learn from or to be measured by: a rendered scene knows
+its outlines at no other size."""
+
 _AFLOAT = ("category:animals/fish", "category:solar_system", "category:space")
 
 
