@@ -1,14 +1,17 @@
 """The picture while an artist drags: only what changed is drawn anew."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cldm.relation.guides import LightHint
+from cldm.relation.estimate import AssumedLight
+from cldm.relation.guides import Guides, LightHint, gathered, unshared
 from cldm.relation.learned import LearnedRelation
 from cldm.relation.placed import Placed
 from cldm.relation.tones import Box, Raising, Tones, near, raising, worked
@@ -53,6 +56,8 @@ class LivePicture:
         self._tiles = [(box, raising(box, size, like)) for box in _tiles(size)]
         self._drawn: dict[Box, _Drawn] = {}
         self._small: list[tuple[Placed, Tensor]] = []
+        self._guides: list[tuple[Placed, Guides]] = []
+        self._light = torch.empty(0)
 
     @torch.no_grad()
     def show(self, layers: Sequence[Placed], hint: LightHint) -> Float[Tensor, "1 4 h w"]:
@@ -70,11 +75,11 @@ class LivePicture:
 
     def _tones(self, layers: Sequence[Placed], hint: LightHint) -> Float[Tensor, "m 12 y x"]:
         """What the network says, where it can show: on a layer, behind it, on its mirror image."""
-        self._small = [(layer, self._small_of(layer)) for layer in layers]
-        rgba = torch.stack([small for _, small in self._small])[None]
-        there = torch.ones(1, len(layers), dtype=torch.bool)
-        small = self.network.look.small(Layers(rgba=rgba, present=there))
-        said = self.network.tones(small, hint)
+        if len(layers) == 1:
+            return torch.zeros(0, 12, *self._working)
+        small = self._seen(layers)
+        light = self.network.assumed(small, hint)
+        said = self.network.tones(small, light, self._guided(layers, small, light))
         for slot, layer in enumerate(layers[1:]):
             change, lift, _, gloss, shift, sharpen = (part[0, slot] for part in said.parts)
             for part, place in (
@@ -84,12 +89,37 @@ class LivePicture:
                 _silence_outside(part, place, self.size)
         return said.maps[0]
 
-    def _small_of(self, layer: Placed) -> Float[Tensor, "4 y x"]:
-        """The layer at working size; reckoned only when it has changed."""
-        for other, small in self._small:
-            if layer.same(other):
-                return small
-        return layer.small(self.size, self._working)
+    def _seen(self, layers: Sequence[Placed]) -> Layers:
+        """The layers at working size."""
+        self._small = [
+            (layer, _kept(self._small, layer, partial(layer.small, self.size, self._working)))
+            for layer in layers
+        ]
+        rgba = torch.stack([small for _, small in self._small])[None]
+        there = torch.ones(1, len(layers), dtype=torch.bool)
+        return self.network.look.small(Layers(rgba=rgba, present=there))
+
+    def _guided(self, layers: Sequence[Placed], small: Layers, light: AssumedLight) -> Guides:
+        """Their guides; a layer that stays where it is, in the same light, keeps its own."""
+        if not torch.equal(light.numbers, self._light):
+            self._guides, self._light = [], light.numbers
+        alone = small.rgba[:, 1:].split(1, dim=1)
+        self._guides = [
+            (layer, _kept(self._guides, layer, partial(unshared, rgba, light.light)))
+            for layer, rgba in zip(layers[1:], alone, strict=True)
+        ]
+        return gathered([guides for _, guides in self._guides])
+
+
+Made = TypeVar("Made")
+
+
+def _kept(known: Sequence[tuple[Placed, Made]], layer: Placed, make: Callable[[], Made]) -> Made:
+    """What is known of a layer; made only where it has changed."""
+    for other, made in known:
+        if layer.same(other):
+            return made
+    return make()
 
 
 def _tiles(size: tuple[int, int]) -> Iterator[Box]:
