@@ -16,8 +16,7 @@ from cldm.relation.guides import Guides, LightHint, gathered, unshared
 from cldm.relation.learned import LearnedRelation
 from cldm.relation.placed import Placed
 from cldm.relation.tones import Box, Raising, Tones, near, raising, worked
-from ldm.document import flatten
-from ldm.effects import effects_document
+from ldm.effects import painted
 from ldm.values import Layers
 
 _TILE = 128  # pixels along each side, more or less: what is worked on at once fits the cache
@@ -53,7 +52,8 @@ class LivePicture:
         self.network = network
         self.size = size
         self._working = network.look.working(size)
-        self._picture = torch.zeros(1, 4, *size)
+        self._picture = torch.ones(1, 4, *size)
+        self._colours, _ = self._picture.split([3, 1], dim=1)
         like = torch.zeros(self._working)
         self._tiles = [(box, raising(box, size, like)) for box in _tiles(size)]
         self._drawn: dict[Box, _Drawn] = {}
@@ -73,7 +73,7 @@ class LivePicture:
             nearby = raise_near.near
             drawn = _present(layers, nearby.cut(tones), nearby.cut(loud), box)
             if box not in self._drawn or not self._drawn[box].shows(drawn):
-                box.cut(self._picture).copy_(_flat(drawn, raise_near, box))
+                box.cut(self._colours).copy_(_flat(drawn, raise_near, box))
                 self._drawn[box] = drawn
         return self._picture
 
@@ -175,7 +175,7 @@ def _present(
     return _Drawn(layers=(layers[0], *found), tones=tones[slots])
 
 
-def _flat(drawn: _Drawn, raise_near: Raising, box: Box) -> Float[Tensor, "1 4 h w"]:
+def _flat(drawn: _Drawn, raise_near: Raising, box: Box) -> Float[Tensor, "1 3 h w"]:
     """The picture in a box, as it is defined."""
     objects = drawn.layers[1:]
     rgba = torch.stack([layer.own(box) for layer in drawn.layers])[None]
@@ -184,5 +184,4 @@ def _flat(drawn: _Drawn, raise_near: Raising, box: Box) -> Float[Tensor, "1 4 h 
         torch.stack([layer.mirrored(box) for layer in objects])[None] if objects else rgba[:, 1:]
     )
     effects = worked(Tones(maps=raise_near(drawn.tones)[None]), layers, image)
-    names = [str(slot) for slot in range(len(drawn.layers))]
-    return flatten(effects_document(layers, effects, names))
+    return painted(layers, effects)
