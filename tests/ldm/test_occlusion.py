@@ -86,6 +86,11 @@ def crowd(size: tuple[int, int]) -> Standing:
     return standing(alpha)
 
 
+def body_of(bodies: Standing, slot: int) -> Standing:
+    """One body of the first picture."""
+    return Standing(**{name: part[:1, slot : slot + 1] for name, part in vars(bodies).items()})
+
+
 def marched(bodies: Standing, azimuth: Tensor, elevation: Tensor, size: tuple[int, int]) -> Tensor:
     """The formula word by word, three steps: at each point of the picture, step by step."""
     height, width = size
@@ -133,14 +138,13 @@ def test_where_no_shadow_reaches_nothing_is_missed(size: tuple[int, int]) -> Non
         expected = marched(bodies, azimuth, elevation, size)
         assert expected.flatten(2).amax(dim=-1)[0].gt(0.2).all()
         torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
+        alone = occlusion(body_of(bodies, 1), azimuth[:1], elevation[:1], 3, size)
+        torch.testing.assert_close(alone, expected[:1, 1:], atol=2e-5, rtol=0)
 
 
 def test_a_body_throws_its_shadow_whoever_stands_beside_it() -> None:
     bodies = crowd((48, 64))
-    apart = [
-        Standing(**{name: part[:1, slot : slot + 1] for name, part in vars(bodies).items()})
-        for slot in (0, 1)
-    ]
+    apart = [body_of(bodies, slot) for slot in (0, 1)]
     together = sky_occlusion(bodies, (48, 64))[:1]
     alone = torch.cat([sky_occlusion(body, (48, 64)) for body in apart], dim=1)
     torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)
