@@ -13,13 +13,12 @@ from annotator.scenes.staged import places
 from annotator.scenes.staging import Ground, Staging
 from annotator.scenes.transport import Transport
 from annotator.scenes.wall import wall_occlusion
+from ldm.occlusion import key_occlusion, sky_occlusion
 from ldm.projection import (
     Standing,
     facing,
-    key_occlusion,
     lambert,
     mirrored,
-    sky_occlusion,
     standing,
     wrapped,
 )

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ldm.projection import FOCAL, Standing, key_directions
+from ldm.occlusion import key_directions
+from ldm.projection import FOCAL, Standing
 from ldm.values import Light
 
 

@@ -53,6 +53,16 @@ class LightEstimate(TensorValue):
         )
 
 
+def certain(light: Light) -> LightEstimate:
+    """The estimate of one who knows the light."""
+    return LightEstimate(
+        direction=towards(light),
+        softness=light.softness,
+        ambient=light.ambient,
+        colour=light.colour,
+    )
+
+
 class LightEstimator(nn.Module):
     """A small convolutional network: layers at working size -> LightEstimate.
 

@@ -1,20 +1,14 @@
 """Guides: what geometry alone says of shadow and shade, for the relation network to weigh."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ldm.projection import (
-    key_occlusion,
-    lambert,
-    mirrored,
-    remaining,
-    sky_occlusion,
-    standing,
-    wrapped,
-)
+from ldm.occlusion import key_occlusion, remaining, sky_occlusion
+from ldm.projection import lambert, mirrored, standing, wrapped
 from ldm.values import Layers, Light, TensorValue
 
 
@@ -66,16 +60,34 @@ def unknown_hint(batch: int) -> LightHint:
 
 @torch.no_grad()
 def guides(layers: Layers, light: Light) -> Guides:
-    """The guides of layers under a light, without gradient: they say where, not how much."""
-    size = (layers.rgba.shape[-2], layers.rgba.shape[-1])
+    """The guides of layers under a light, without gradient: they say where, not how much.
+
+    In full precision even where the caller uses autocast.
+    """
     objects = layers.rgba[:, 1:] * layers.present[:, 1:, None, None, None]
+    with torch.autocast(objects.device.type, enabled=False):
+        return gathered([unshared(objects, light)])
+
+
+def unshared(objects: Float[Tensor, "b m 4 h w"], light: Light) -> Guides:
+    """The guides of objects each of which is alone on the ground."""
+    size = (objects.shape[-2], objects.shape[-1])
     alpha = objects.split([3, 1], dim=2)[1]
     bodies = standing(alpha)
-    inside = (alpha > 0).float()
-    left = remaining(key_occlusion(bodies, light, size))
     return Guides(
-        key=left[:, :-1] - left[:, 1:],
+        key=key_occlusion(bodies, light, size),
         sky=sky_occlusion(bodies, size),
-        shade=wrapped(lambert(bodies, light)) * inside,
+        shade=wrapped(lambert(bodies, light)) * (alpha > 0).float(),
         mirror=mirrored(objects, bodies.bottom).split([3, 1], dim=2)[1],
     )
+
+
+def gathered(apart: Sequence[Guides]) -> Guides:
+    """The guides of all objects together, of those of the objects alone, back to front: of the key
+    light each takes only what those before it have left."""
+    key, sky, shade, mirror = (
+        torch.cat(parts, dim=1)
+        for parts in zip(*((one.key, one.sky, one.shade, one.mirror) for one in apart), strict=True)
+    )
+    left = remaining(key)
+    return Guides(key=left[:, :-1] - left[:, 1:], sky=sky, shade=shade, mirror=mirror)

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cldm.relation.blocks import Block, position
-from cldm.relation.estimate import LightEstimate, LightEstimator, assumed
-from cldm.relation.guides import LightHint
+from cldm.relation.estimate import AssumedLight, LightEstimate, LightEstimator, assumed, certain
+from cldm.relation.guides import Guides, LightHint, guides
 from cldm.relation.patches import Patches, View
 from cldm.relation.tones import Tones, applied
 from ldm.values import Effects, Layers
@@ -53,15 +53,21 @@ class LearnedRelation(nn.Module, ABC):
 
         Where the light is not given, it is the estimated one.
         """
-        tones = self.tones(self.look.small(layers), hint)
+        small = self.look.small(layers)
+        light = self.assumed(small, hint)
+        tones = self.tones(small, light, guides(small, light.light))
         with torch.autocast(layers.rgba.device.type, enabled=False):
             return applied(tones, layers)
 
-    def tones(self, small: Layers, hint: LightHint) -> Tones:
-        """What it says of layers of working size."""
-        with torch.no_grad():
-            light = assumed(hint, self.estimator(small))
-        view = self.look(small, light)
+    @torch.no_grad()
+    def assumed(self, small: Layers, hint: LightHint) -> AssumedLight:
+        """The light that it goes by for layers of working size."""
+        known = bool(hint.given.all())
+        return assumed(hint, certain(hint.light) if known else self.estimator(small))
+
+    def tones(self, small: Layers, light: AssumedLight, guides: Guides) -> Tones:
+        """What it says of layers of working size and their guides under a light."""
+        view = self.look(small, light, guides)
         place = position(view.grid, self.width).to(view.patches.device)
         tokens = self.embed(view.patches) + place + self.light(view.light)[:, None, None]
         return view.tones(self.head(self.norm(self.mixed(tokens, view)[:, 1:])))

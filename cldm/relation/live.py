@@ -1,30 +1,34 @@
 """The picture while an artist drags: only what changed is drawn anew."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
+from typing import TypeVar
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from cldm.relation.guides import LightHint
+from cldm.relation.estimate import AssumedLight
+from cldm.relation.guides import Guides, LightHint, gathered, unshared
 from cldm.relation.learned import LearnedRelation
 from cldm.relation.placed import Placed
 from cldm.relation.tones import Box, Raising, Tones, near, raising, worked
-from ldm.document import flatten
-from ldm.effects import effects_document
+from ldm.effects import painted
 from ldm.values import Layers
 
 _TILE = 128  # pixels along each side, more or less: what is worked on at once fits the cache
-_UNSEEN = 0.3 / 255  # tones that differ by less, all in all, show the same
-_NOTHING = 0.03 / 255  # a tone that is fainter shows nothing
+_UNSEEN = 0.35 / 255  # tones that can change the picture by less show the same
+_NOTHING = 0.03 / 255  # what is fainter shows nothing
+_NOWHERE = Placed(rgba=torch.zeros(4, 0, 0), image=torch.zeros(4, 0, 0), top=0, left=0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Drawn:
     """Of what a tile was drawn: the layers that do something in it, the back first, and the tones
-    of the others near it."""
+    of the others near it. A layer is `_NOWHERE` if but its shadow lies in the tile."""
 
     layers: tuple[Placed, ...]
     tones: Float[Tensor, "m 12 y x"]
@@ -34,7 +38,7 @@ class _Drawn:
         same = len(self.layers) == len(other.layers)
         if not same or not all(map(Placed.same, self.layers, other.layers)):
             return False
-        return bool((self.tones - other.tones).abs().sum(dim=(0, 1)).amax() < _UNSEEN)
+        return bool(_strength(self.tones - other.tones).sum(dim=0).amax() < _UNSEEN)
 
 
 class LivePicture:
@@ -48,11 +52,14 @@ class LivePicture:
         self.network = network
         self.size = size
         self._working = network.look.working(size)
-        self._picture = torch.zeros(1, 4, *size)
+        self._picture = torch.ones(1, 4, *size)
+        self._colours, _ = self._picture.split([3, 1], dim=1)
         like = torch.zeros(self._working)
         self._tiles = [(box, raising(box, size, like)) for box in _tiles(size)]
         self._drawn: dict[Box, _Drawn] = {}
         self._small: list[tuple[Placed, Tensor]] = []
+        self._guides: list[tuple[Placed, Guides]] = []
+        self._light = torch.empty(0)
 
     @torch.no_grad()
     def show(self, layers: Sequence[Placed], hint: LightHint) -> Float[Tensor, "1 4 h w"]:
@@ -61,35 +68,61 @@ class LivePicture:
         The next call draws into the same tensor.
         """
         tones = self._tones(layers, hint)
+        loud = torch.stack([_strength(tones), _gloss(tones).abs()], dim=1)
         for box, raise_near in self._tiles:
-            drawn = _present(layers, raise_near.near.cut(tones), box)
+            nearby = raise_near.near
+            drawn = _present(layers, nearby.cut(tones), nearby.cut(loud), box)
             if box not in self._drawn or not self._drawn[box].shows(drawn):
-                box.cut(self._picture).copy_(_flat(drawn, raise_near, box))
+                box.cut(self._colours).copy_(_flat(drawn, raise_near, box))
                 self._drawn[box] = drawn
         return self._picture
 
     def _tones(self, layers: Sequence[Placed], hint: LightHint) -> Float[Tensor, "m 12 y x"]:
         """What the network says, where it can show: on a layer, behind it, on its mirror image."""
-        self._small = [(layer, self._small_of(layer)) for layer in layers]
+        if len(layers) == 1:
+            return torch.zeros(0, 12, *self._working)
+        small = self._seen(layers)
+        light = self.network.assumed(small, hint)
+        said = self.network.tones(small, light, self._guided(layers, small, light))
+        change, lift, shadow, gloss, shift, sharpen = (part[0] for part in said.parts)
+        inside = F.max_pool2d((small.alpha[0, 1:] > 0).float(), 3, stride=1, padding=1)
+        own = (change * inside, lift * inside, shadow, gloss, shift * inside, sharpen * inside)
+        tones = torch.cat(own, dim=1)
+        for gloss, layer in zip(_gloss(tones), layers[1:], strict=True):
+            _silence_outside(gloss, layer.image_box, self.size)
+        return tones
+
+    def _seen(self, layers: Sequence[Placed]) -> Layers:
+        """The layers at working size."""
+        self._small = [
+            (layer, _kept(self._small, layer, partial(layer.small, self.size, self._working)))
+            for layer in layers
+        ]
         rgba = torch.stack([small for _, small in self._small])[None]
         there = torch.ones(1, len(layers), dtype=torch.bool)
-        small = self.network.look.small(Layers(rgba=rgba, present=there))
-        said = self.network.tones(small, hint)
-        for slot, layer in enumerate(layers[1:]):
-            change, lift, _, gloss, shift, sharpen = (part[0, slot] for part in said.parts)
-            for part, place in (
-                *((part, layer.box) for part in (change, lift, shift, sharpen)),
-                (gloss, layer.image_box),
-            ):
-                _silence_outside(part, place, self.size)
-        return said.maps[0]
+        return self.network.look.small(Layers(rgba=rgba, present=there))
 
-    def _small_of(self, layer: Placed) -> Float[Tensor, "4 y x"]:
-        """The layer at working size; reckoned only when it has changed."""
-        for other, small in self._small:
-            if layer.same(other):
-                return small
-        return layer.small(self.size, self._working)
+    def _guided(self, layers: Sequence[Placed], small: Layers, light: AssumedLight) -> Guides:
+        """Their guides; a layer that stays where it is, in the same light, keeps its own."""
+        if not torch.equal(light.numbers, self._light):
+            self._guides, self._light = [], light.numbers
+        alone = small.rgba[:, 1:].split(1, dim=1)
+        self._guides = [
+            (layer, _kept(self._guides, layer, partial(unshared, rgba, light.light)))
+            for layer, rgba in zip(layers[1:], alone, strict=True)
+        ]
+        return gathered([guides for _, guides in self._guides])
+
+
+Made = TypeVar("Made")
+
+
+def _kept(known: Sequence[tuple[Placed, Made]], layer: Placed, make: Callable[[], Made]) -> Made:
+    """What is known of a layer; made only where it has changed."""
+    for other, made in known:
+        if layer.same(other):
+            return made
+    return make()
 
 
 def _tiles(size: tuple[int, int]) -> Iterator[Box]:
@@ -102,23 +135,47 @@ def _tiles(size: tuple[int, int]) -> Iterator[Box]:
         yield Box(rows=part, columns=other)
 
 
-def _silence_outside(maps: Float[Tensor, "c y x"], box: Box, size: tuple[int, int]) -> None:
+def _gloss(tones: Float[Tensor, "m 12 y x"]) -> Float[Tensor, "m y x"]:
+    *_, gloss, _, _ = Tones(maps=tones[None]).parts
+    return gloss[0, :, 0]
+
+
+def _silence_outside(gloss: Float[Tensor, "y x"], box: Box, size: tuple[int, int]) -> None:
     """Sets to zero what lies farther from a box than raising reaches."""
-    nearby = near(box, size, (maps.shape[-2], maps.shape[-1]))
-    maps[:, : nearby.rows.start] = 0
-    maps[:, nearby.rows.stop :] = 0
-    maps[:, :, : nearby.columns.start] = 0
-    maps[:, :, nearby.columns.stop :] = 0
+    nearby = near(box, size, (gloss.shape[0], gloss.shape[1]))
+    gloss[: nearby.rows.start] = 0
+    gloss[nearby.rows.stop :] = 0
+    gloss[:, : nearby.columns.start] = 0
+    gloss[:, nearby.columns.stop :] = 0
 
 
-def _present(layers: Sequence[Placed], tones: Float[Tensor, "m 12 y x"], box: Box) -> _Drawn:
-    """The layers that do something in a box."""
-    loud = (tones.abs().flatten(1).amax(dim=1) > _NOTHING).tolist()
-    slots = [slot for slot, layer in enumerate(layers[1:]) if loud[slot] or layer.box.meets(box)]
-    return _Drawn(layers=(layers[0], *(layers[slot + 1] for slot in slots)), tones=tones[slots])
+def _strength(tones: Float[Tensor, "m 12 y x"]) -> Float[Tensor, "m y x"]:
+    """By how much tones change any colour of the picture, at most: each of the maps that speak of
+    it by its own value."""
+    change, lift, shadow, *others = Tones(maps=tones[None].abs()).parts
+    return (change + lift + shadow).amax(dim=2)[0] + torch.cat(others, dim=2).sum(dim=2)[0]
 
 
-def _flat(drawn: _Drawn, raise_near: Raising, box: Box) -> Float[Tensor, "1 4 h w"]:
+def _present(
+    layers: Sequence[Placed],
+    tones: Float[Tensor, "m 12 y x"],
+    loud: Float[Tensor, "m 2 y x"],
+    box: Box,
+) -> _Drawn:
+    """The layers that do something in a box; `loud`: the strength of their tones, and of gloss."""
+    found: list[Placed] = []
+    slots: list[int] = []
+    heard = loud.flatten(2).amax(dim=-1) > _NOTHING
+    for slot, (does, shines) in enumerate(heard.tolist()):
+        layer = layers[slot + 1]
+        lies = layer.box.meets(box) or (shines and layer.image_box.meets(box))
+        if lies or does:
+            found.append(layer if lies else _NOWHERE)
+            slots.append(slot)
+    return _Drawn(layers=(layers[0], *found), tones=tones[slots])
+
+
+def _flat(drawn: _Drawn, raise_near: Raising, box: Box) -> Float[Tensor, "1 3 h w"]:
     """The picture in a box, as it is defined."""
     objects = drawn.layers[1:]
     rgba = torch.stack([layer.own(box) for layer in drawn.layers])[None]
@@ -127,5 +184,4 @@ def _flat(drawn: _Drawn, raise_near: Raising, box: Box) -> Float[Tensor, "1 4 h 
         torch.stack([layer.mirrored(box) for layer in objects])[None] if objects else rgba[:, 1:]
     )
     effects = worked(Tones(maps=raise_near(drawn.tones)[None]), layers, image)
-    names = [str(slot) for slot in range(len(drawn.layers))]
-    return flatten(effects_document(layers, effects, names))
+    return painted(layers, effects)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cldm.relation.estimate import NUM_NUMBERS, AssumedLight
 from cldm.relation.fields import WIDTHS, fields_of, tones_of
-from cldm.relation.guides import Guides, guides
+from cldm.relation.guides import Guides
 from cldm.relation.tones import Tones, raised
 from ldm.blocks import zeroed
 from ldm.compositing import premultiply, resize, stack, visibility
@@ -80,17 +80,13 @@ class Patches:
         """A new part that answers for a patch; it starts at zero, which changes nothing."""
         return zeroed(nn.Linear(width, sum(WIDTHS) * (self.patch // _CELL) ** 2))
 
-    def __call__(self, small: Layers, light: AssumedLight) -> View:
+    def __call__(self, small: Layers, light: AssumedLight, guides: Guides) -> View:
         """Look at layers of working size, in full precision even where the caller uses autocast."""
         with torch.autocast(small.rgba.device.type, enabled=False):
-            maps = guides(small, light.light)
-            return View(
-                small=small,
-                guides=maps,
-                patches=self._patches(small, maps),
-                light=light.numbers,
-                patch=self.patch,
-            )
+            patches = self._patches(small, guides)
+        return View(
+            small=small, guides=guides, patches=patches, light=light.numbers, patch=self.patch
+        )
 
     def working(self, size: tuple[int, int]) -> tuple[int, int]:
         """The working size of layers of `size`: whole patches along both sides."""
@@ -111,10 +107,10 @@ class Patches:
         present = layers.present & visible
         return Layers(rgba=torch.where(present[:, :, None, None, None], rgba, 0.0), present=present)
 
-    def _patches(self, small: Layers, maps: Guides) -> Float[Tensor, "b n p k"]:
+    def _patches(self, small: Layers, guides: Guides) -> Float[Tensor, "b n p k"]:
         """What the network sees of each patch of each layer."""
         picture = stack(small)[:, None].expand(-1, small.rgba.shape[1], -1, -1, -1)
-        above_back = F.pad(maps.maps, (0, 0, 0, 0, 0, 0, 1, 0))
+        above_back = F.pad(guides.maps, (0, 0, 0, 0, 0, 0, 1, 0))
         pixels = [premultiply(small.rgba), visibility(small.alpha), picture, above_back]
         return rearrange(
             torch.cat(pixels, dim=2),

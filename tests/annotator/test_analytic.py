@@ -14,7 +14,8 @@ from annotator.scenes.staged import staged_layers, staged_light
 from annotator.scenes.staging import Body, Ground, KeyLight, Staging
 from annotator.scenes.supply import Supply
 from annotator.scenes.transport import Transport, lit, surroundings
-from ldm.projection import HORIZON, key_occlusion, sky_occlusion, standing
+from ldm.occlusion import key_occlusion, sky_occlusion
+from ldm.projection import HORIZON, standing
 
 SIZE = 64
 ALONE = Body(cutout=0, flipped=False, box=(0.35, 0.5, 0.65, 0.8))

@@ -17,7 +17,8 @@ from annotator.scenes.supply import Supply
 from annotator.scenes.tracing import NoTracerError, start_tracing
 from annotator.scenes.transport import Transport
 from annotator.scenes.world import world_of
-from ldm.projection import key_occlusion, standing
+from ldm.occlusion import key_occlusion
+from ldm.projection import standing
 
 SIZE = 64
 MIDDLE = (0.3, 0.4, 0.7, 0.8)

@@ -7,7 +7,7 @@ import torch
 from subjects import awake, picture, planet
 from torch import Tensor
 
-from cldm.relation.guides import LightHint, guides
+from cldm.relation.guides import LightHint, gathered, guides, unshared
 from cldm.relation.transformer import RelationTransformer
 from ldm.projection import standing
 from ldm.values import Layers, Light, identity_effects
@@ -64,6 +64,18 @@ def test_an_invisible_layer_casts_nothing() -> None:
     assert not value.key[:, 1].any()
     assert not value.sky[:, 1].any()
     assert not value.mirror[:, 1].any()
+
+
+def test_guides_of_each_layer_alone_give_those_of_all() -> None:
+    layers = photographs()
+    layers.rgba[0, 2, 3, 66:94, 56:86] = 1
+    alone = [unshared(layers.rgba[:, slot : slot + 1], light(2.0)) for slot in (1, 2)]
+    found, expected = gathered(alone).maps, guides(layers, light(2.0)).maps
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    taken = expected[0, :, 0]
+    first, second = (value.key[0, 0, 0] for value in alone)
+    torch.testing.assert_close(taken.sum(dim=0), torch.maximum(first, second), atol=1e-5, rtol=0)
+    assert torch.minimum(first, second).amax() > 0.3
 
 
 def test_an_invisible_layer_leaves_no_trace_in_a_network() -> None:

@@ -91,6 +91,11 @@ def test_where_nothing_changes_nothing_is_drawn() -> None:
     assert (live.show(layers, hint(0.5)) == 7).all()
 
 
+def test_a_back_alone_is_shown_as_it_is() -> None:
+    back = bitmaps()[0]
+    torch.testing.assert_close(LivePicture(network(), SIZE).show([back], hint(0.5))[0], back.rgba)
+
+
 def test_a_moved_layer_leaves_what_is_far_away() -> None:
     torch.manual_seed(0)
     made = RelationTransformer(width=32, depth=1, num_heads=2, working_size=64, patch=8)
