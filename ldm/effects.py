@@ -90,13 +90,13 @@ def agreeing(layers: Layers, effects: Effects) -> Layers:
     """Layers cut from the picture under effects: with the light on them and the shadows and
     reflections that fall on them painted in, so that plainly stacked they show that picture."""
     rgb = layers.rgb * effects.multiply + effects.add
-    painted = [rgb[:, :1]]
+    canvases = [rgb[:, :1]]
     for slot in range(1, rgb.shape[1]):
         there = layers.present[:, slot, None, None, None, None]
-        under = torch.cat(painted, dim=1)
+        under = torch.cat(canvases, dim=1)
         mirror = effects.reflection[:, slot, None].expand(-1, slot, -1, -1, -1)
         cast = over(under, mirror) * effects.shadow[:, slot, None]
-        painted = [torch.where(there, cast, under), rgb[:, slot, None]]
-    colours = torch.cat(painted, dim=1).clamp(0, 1)
+        canvases = [torch.where(there, cast, under), rgb[:, slot, None]]
+    colours = torch.cat(canvases, dim=1).clamp(0, 1)
     alpha = effects.alpha * layers.present[:, :, None, None, None]
     return Layers(rgba=torch.cat([colours, alpha], dim=2), present=layers.present)
