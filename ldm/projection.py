@@ -141,12 +141,6 @@ def lambert(bodies: Standing, light: Light) -> Float[Tensor, "b n 1 h w"]:
     return (facing(bodies) * towards(light)[:, None, :, None, None]).sum(dim=2, keepdim=True)
 
 
-def rim_light(bodies: Standing, light: Light) -> Float[Tensor, "b n 1 h w"]:
-    """Gleam along those rims of the bodies that are turned to the light, 0..1."""
-    front = facing(bodies).split(1, dim=2)[2]
-    return (1 - front).square() * lambert(bodies, light).clamp(min=0)
-
-
 def wrapped(cosine: Float[Tensor, "b n 1 h w"]) -> Float[Tensor, "b n 1 h w"]:
     """Key light that reaches somewhat around the edge of a body; 1 for a usual front light."""
     return ((cosine + 0.4) / 1.4).clamp(min=0) / 0.7

@@ -25,11 +25,12 @@ from ldm.denoiser import Prediction
 from ldm.layout import Prompts, StackedLayout
 from ldm.storage import Provenance, Sample, StoredLayer, write_shard
 from ldm.unet import UNet, Widths
-from ldm.values import Frames
+from ldm.values import Frames, Light
 from ldm.weights import Naming, to_ours, unet_table
 
 Module = TypeVar("Module", bound=nn.Module)
 FIXTURES = Path(__file__).parent / "fixtures"
+SIDE = 64  # of the pictures in which a pillar stands
 STAGE = StageConfig(num_steps=3, batch_size=2, learning_rate=1e-3)
 RELATION_STAGE = RelationStageConfig(num_steps=3, batch_size=2, learning_rate=1e-3)
 
@@ -178,3 +179,22 @@ def write_data(folder: Path) -> Path:
             ]
             write_shard(folder / split / f"{name}.tar", samples)
     return folder
+
+
+def pillar() -> Float[Tensor, "1 1 1 h w"]:
+    """An upright box in the middle of the picture that stands on row 44."""
+    alpha = torch.zeros(1, 1, 1, SIDE, SIDE)
+    alpha[..., 20:44, 27:37] = 1
+    return alpha
+
+
+def light_from(azimuth: float, elevation: float = 0.7) -> Light:
+    """A small light in one direction."""
+    one = torch.ones(1)
+    return Light(
+        azimuth=azimuth * one,
+        elevation=elevation * one,
+        colour=torch.ones(1, 3),
+        softness=0.1 * one,
+        ambient=0.4 * one,
+    )

@@ -5,33 +5,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from subjects import SIDE as SIZE
+from subjects import light_from, pillar
 from torch import Tensor
 
 from ldm.occlusion import key_occlusion, occlusion, remaining, sky_occlusion
 from ldm.projection import FOCAL, Standing, blur, standing
-from ldm.values import Light
-
-SIZE = 64
-
-
-def pillar() -> Float[Tensor, "1 1 1 h w"]:
-    """An upright box in the middle of the picture that stands on row 44."""
-    alpha = torch.zeros(1, 1, 1, SIZE, SIZE)
-    alpha[..., 20:44, 27:37] = 1
-    return alpha
-
-
-def light_from(azimuth: float, elevation: float = 0.7) -> Light:
-    """A small light in one direction."""
-    one = torch.ones(1)
-    return Light(
-        azimuth=azimuth * one,
-        elevation=elevation * one,
-        colour=torch.ones(1, 3),
-        softness=0.1 * one,
-        ambient=0.4 * one,
-    )
 
 
 def shadow_centre(azimuth: float) -> tuple[float, float]:

@@ -1,8 +1,8 @@
 """Laws of bodies on the ground: light falls on the side towards it, mirrors turn upside down."""
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from subjects import SIDE as SIZE
+from subjects import light_from, pillar
 
 from ldm.projection import (
     Standing,
@@ -11,28 +11,6 @@ from ldm.projection import (
     mirrored,
     standing,
 )
-from ldm.values import Light
-
-SIZE = 64
-
-
-def pillar() -> Float[Tensor, "1 1 1 h w"]:
-    """An upright box in the middle of the picture that stands on row 44."""
-    alpha = torch.zeros(1, 1, 1, SIZE, SIZE)
-    alpha[..., 20:44, 27:37] = 1
-    return alpha
-
-
-def light_from(azimuth: float, elevation: float = 0.7) -> Light:
-    """A small light in one direction."""
-    one = torch.ones(1)
-    return Light(
-        azimuth=azimuth * one,
-        elevation=elevation * one,
-        colour=torch.ones(1, 3),
-        softness=0.1 * one,
-        ambient=0.4 * one,
-    )
 
 
 def test_lit_side_is_the_one_towards_the_light() -> None:
