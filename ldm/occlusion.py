@@ -16,7 +16,7 @@ from ldm.values import Light
 _KEY_DIRECTIONS = 6
 _GOLDEN = 0.618034
 _RIM = 0.2  # of the thickness: how soft a body's rim is to light
-_LOWEST = 0.15  # radians: a light that is lower throws endless shadows
+_LOWEST, _HIGHEST = 0.15, math.pi / 2 - 0.05  # radians; a lower light throws endless shadows
 _SMALL = 1e-6
 _AT_ONCE = 2**17  # samples: what is worked on at once fits the cache
 
@@ -142,11 +142,21 @@ def key_directions(light: Light) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b
     index = torch.arange(_KEY_DIRECTIONS, device=light.azimuth.device) + 0.5
     radius = (index / _KEY_DIRECTIONS).sqrt()
     turn = index * math.pi * (3 - math.sqrt(5))  # a sunflower's seeds: even over the disc
-    spread = (0.03 + 0.4 * light.softness)[:, None]
-    low = light.elevation[:, None].clamp(min=_LOWEST)
-    azimuth = light.azimuth[:, None] + spread * radius * torch.cos(turn)
-    elevation = low + 0.6 * spread * radius * torch.sin(turn)
-    return azimuth, elevation.clamp(_LOWEST, math.pi / 2 - 0.05)
+    azimuth, elevation, softness = (
+        part[:, None] for part in (light.azimuth, light.elevation, light.softness)
+    )
+    return over_disc(azimuth, elevation, softness, radius, turn)
+
+
+def over_disc(
+    azimuth: Tensor, elevation: Tensor, softness: Tensor, radius: Tensor, turn: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Azimuth and elevation of places on a light's disc: `radius` 0..1 from its middle, at an angle
+    `turn` around it. All shapes that broadcast."""
+    spread = 0.03 + 0.4 * softness
+    across = azimuth + spread * radius * torch.cos(turn)
+    up = elevation.clamp(min=_LOWEST) + 0.6 * spread * radius * torch.sin(turn)
+    return across, up.clamp(_LOWEST, _HIGHEST)
 
 
 def sky_occlusion(bodies: Standing, size: tuple[int, int]) -> Float[Tensor, "b n 1 h2 w2"]:

@@ -72,7 +72,7 @@ def baked(scene: Scene, count: Int[Tensor, " b"]) -> Scene:
     return Scene(
         layers=Layers(rgba=torch.cat([opaque, above[:, 1:]], dim=1), present=present),
         light=scene.light,
-        effects=_above_back(_among(_taken(scene.effects, rows, source), present)),
+        effects=_above_back(_among(scene.effects.indexed((rows, source)), present)),
     )
 
 
@@ -85,17 +85,6 @@ def _above_back(effects: Effects) -> Effects:
     return replace(_among(effects, there), alpha=alpha)
 
 
-def _taken(effects: Effects, rows: Tensor, source: Tensor) -> Effects:
-    """Effects of the slots `source [b n]`."""
-    return Effects(
-        multiply=effects.multiply[rows, source],
-        add=effects.add[rows, source],
-        shadow=effects.shadow[rows, source],
-        reflection=effects.reflection[rows, source],
-        alpha=effects.alpha[rows, source],
-    )
-
-
 def _among(effects: Effects, present: Bool[Tensor, "b n"]) -> Effects:
     """Effects, neutral in slots that are absent."""
     there = present[:, :, None, None, None]
@@ -105,27 +94,4 @@ def _among(effects: Effects, present: Bool[Tensor, "b n"]) -> Effects:
         shadow=torch.where(there, effects.shadow, 1.0),
         reflection=torch.where(there, effects.reflection, 0.0),
         alpha=torch.where(there, effects.alpha, 0.0),
-    )
-
-
-def chosen(first: Scene, second: Scene, take: Bool[Tensor, " b"]) -> Scene:
-    """The first scene of each picture where `take` holds, else the second; both in one light."""
-
-    def either(one: Tensor, other: Tensor) -> Tensor:
-        return torch.where(take[:, None, None, None, None], one, other)
-
-    mine, theirs = first.effects, second.effects
-    return Scene(
-        layers=Layers(
-            rgba=either(first.layers.rgba, second.layers.rgba),
-            present=torch.where(take[:, None], first.layers.present, second.layers.present),
-        ),
-        light=first.light,
-        effects=Effects(
-            multiply=either(mine.multiply, theirs.multiply),
-            add=either(mine.add, theirs.add),
-            shadow=either(mine.shadow, theirs.shadow),
-            reflection=either(mine.reflection, theirs.reflection),
-            alpha=either(mine.alpha, theirs.alpha),
-        ),
     )

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Value = TypeVar("Value", bound="TensorValue")
+Index = Tensor | slice | tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,26 @@ class TensorValue:
             first, second = getattr(self, field.name), getattr(other, field.name)
             is_tensor = isinstance(first, Tensor)
             parts[field.name] = torch.cat([first, second]) if is_tensor else first.joined(second)
+        return replace(self, **parts)
+
+    def indexed(self: Value, index: Index) -> Value:
+        """Each tensor at an index: some pictures of the batch, or some slots of each."""
+        parts: dict[str, Tensor | TensorValue] = {}
+        for field in fields(self):
+            part = getattr(self, field.name)
+            parts[field.name] = part[index] if isinstance(part, Tensor) else part.indexed(index)
+        return replace(self, **parts)
+
+    def where(self: Value, chosen: Bool[Tensor, " b"], other: Value) -> Value:
+        """These pictures where they are chosen, else the other's."""
+        parts: dict[str, Tensor | TensorValue] = {}
+        for field in fields(self):
+            mine, theirs = getattr(self, field.name), getattr(other, field.name)
+            parts[field.name] = (
+                torch.where(chosen.view(-1, *[1] * (mine.dim() - 1)), mine, theirs)
+                if isinstance(mine, Tensor)
+                else mine.where(chosen, theirs)
+            )
         return replace(self, **parts)
 
 
@@ -114,17 +135,6 @@ class Light(TensorValue):
     colour: Float[Tensor, "b 3"]
     softness: Float[Tensor, " b"]
     ambient: Float[Tensor, " b"]
-
-    def picture(self, number: int) -> "Light":
-        """The light of one picture, a batch of one."""
-        one = slice(number, number + 1)
-        return Light(
-            azimuth=self.azimuth[one],
-            elevation=self.elevation[one],
-            colour=self.colour[one],
-            softness=self.softness[one],
-            ambient=self.ambient[one],
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

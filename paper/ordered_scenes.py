@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Generator, Tensor
 
-from annotator.scenes.placement import placed
 from annotator.scenes.supply import read_backdrops, read_cutouts
 from ldm.compositing import crop, place, stack, visibility
 from ldm.values import Frames, Layers
+from paper.ordered_placement import placed
 
 SIDE = 256
 _SMALLEST = 0.004

@@ -36,13 +36,7 @@ def analytic_transport(layers: Layers, light: Light, stagings: Sequence[Staging]
     """
     where = places(stagings, layers.rgba.device)
     rgba = layers.rgba[where.picture, where.body + 1][:, None]
-    own = Light(
-        azimuth=light.azimuth[where.picture],
-        elevation=light.elevation[where.picture],
-        colour=light.colour[where.picture],
-        softness=light.softness[where.picture],
-        ambient=light.ambient[where.picture],
-    )
+    own = light.indexed(where.picture)
     found = torch.cat([*_taken(rgba, own, stagings), *_received(rgba, own)], dim=2)[:, 0]
     maps = found.new_zeros(*layers.present[:, 1:].shape, *found.shape[1:])
     maps[where.picture, where.body] = found

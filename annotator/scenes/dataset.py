@@ -23,8 +23,8 @@ class AnalyticScenes(IterableDataset[Scene]):
     """Yields `num_batches` ready batches of scenes, the first one numbered `first`.
 
     Pictures are `size` pixels square and made where the supply lies, each of one to `max_bodies`
-    layers. A batch depends on `seed` and
-    its number only, whichever worker makes it. Use it with `DataLoader(..., batch_size=None)`.
+    layers. A batch depends on `seed` and its number only, whichever worker makes it. Use it with
+    `DataLoader(..., batch_size=None)`.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ def _pictures(scene: Scene) -> Iterator[_Picture]:
     for layers in (scene.layers, cut_out(scene).layers):
         for number, present in enumerate(layers.present):
             rgba = (255 * layers.rgba[number, present]).round().to(torch.uint8)
-            yield _Picture(rgba=rgba, light=scene.light.picture(number))
+            yield _Picture(rgba=rgba, light=scene.light.indexed(slice(number, number + 1)))
 
 
 def _batch(pictures: Sequence[_Picture]) -> LitLayers:

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.quasirandom import SobolEngine
 
 from annotator.scenes.staging import KeyLight
+from ldm.occlusion import over_disc
 
 _PRIMES = (2, 3, 5, 7, 11, 13, 17, 19)
 _RAYS_AT_ONCE = 1 << 18
-_LOWEST, _HIGHEST = 0.15, math.pi / 2 - 0.05  # radians, as in `ldm.projection.key_occlusion`
 
 
 def passes(pixel: Int[Tensor, " p"], samples: int) -> Iterator[Float[Tensor, "8 p _"]]:
@@ -31,11 +31,11 @@ def passes(pixel: Int[Tensor, " p"], samples: int) -> Iterator[Float[Tensor, "8 
 
 def key_directions(light: KeyLight, draws: Float[Tensor, "2 *k"]) -> Float[Tensor, "3 *k"]:
     """Unit vectors towards points of the light's disc, even over it."""
-    radius, turn = draws[0].sqrt(), draws[1] * (2 * math.pi)
-    spread = 0.03 + 0.4 * light.softness
-    azimuth = light.azimuth + spread * radius * turn.cos()
-    elevation = max(light.elevation, _LOWEST) + 0.6 * spread * radius * turn.sin()
-    elevation = elevation.clamp(_LOWEST, _HIGHEST)
+    middle, height, softness = draws.new_tensor(
+        [light.azimuth, light.elevation, light.softness]
+    ).unbind()
+    turn = draws[1] * (2 * math.pi)
+    azimuth, elevation = over_disc(middle, height, softness, draws[0].sqrt(), turn)
     flat = elevation.cos()
     return torch.stack([flat * azimuth.cos(), elevation.sin(), -flat * azimuth.sin()])
 

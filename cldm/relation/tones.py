@@ -122,10 +122,11 @@ def worked(tones: Tones, layers: Layers, image: Float[Tensor, "b m 4 h w"]) -> E
     """The effects where tones, layers and their mirror images are of one size, pixel by pixel."""
     change, lift, shadow, gloss, shift, sharpen = tones.parts
     rgb, alpha = layers.rgba[:, 1:].split([3, 1], dim=2)
-    brighter = _rising(change)
+    # At zero, where a new network stands, the gradient passes by what darkens.
+    brighter = change.clamp(min=0)
     # What brightens is textured as the layer is; what a lift takes away, too.
     rest = rgb * brighter + lift
-    add = _rising(rest)
+    add = rest.clamp(min=0)
     taken_off = (rest - add) / rgb.clamp(min=_BLACK)
     return Effects(
         multiply=_above_back(bounded(1 + (change - brighter) + taken_off, 0.0, 1.0), 1.0),
@@ -158,11 +159,6 @@ def _refined(
     """Alpha moved and hardened within its soft edge only."""
     edge = 4 * alpha * (1 - alpha)
     return bounded(alpha + edge * (shift + sharpen * (2 * alpha - 1)), 0.0, 1.0)
-
-
-def _rising(change: Tensor) -> Tensor:
-    """What is above zero; unlike that of `relu`, the gradient passes at zero."""
-    return change.clamp(min=0)
 
 
 def bounded(value: Tensor, low: float, high: float) -> Tensor:

@@ -26,7 +26,7 @@ from cldm.training.optimisation import one_cycle
 from ldm.compositing import stack
 from ldm.effects import shown
 from ldm.metrics import psnr
-from ldm.scene import Scene, chosen, cut_out
+from ldm.scene import Scene, cut_out
 from ldm.values import Effects, Layers
 
 
@@ -57,7 +57,7 @@ class RelationTraining(pl.LightningModule):
         recipe, device = self.recipe, batch.light.azimuth.device
         random = torch.rand(2, len(batch.light.azimuth), generator=generator).to(device)
         cut = random[0] < recipe.cut_out
-        scene = chosen(cut_out(batch), batch, cut)
+        scene = cut_out(batch).where(cut, batch)
         share = torch.where(cut, recipe.recoloured_cut_out, recipe.recoloured)
         present = scene.layers.present
         wrong = recoloured(scene.layers, random_slots(present, share, generator), generator)
