@@ -69,12 +69,12 @@ def config(layout: Layout) -> ModelConfig:
 
 
 def awake(module: Module) -> Module:
-    """The module with noise on all weights that are zero at birth."""
+    """The module in use, with noise on all weights that are zero at birth."""
     with torch.no_grad():
         for weight in module.parameters():
             if not weight.any():
                 weight.normal_(std=0.1)
-    return module
+    return module.eval()
 
 
 def picture(name: str, size: int) -> Float[Tensor, "3 size size"]:

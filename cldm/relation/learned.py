@@ -3,14 +3,18 @@
 from abc import ABC, abstractmethod
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from cldm.relation.blocks import Block, position
+from cldm.relation.colours import ColourReader
 from cldm.relation.estimate import AssumedLight, LightEstimate, LightEstimator, assumed, certain
 from cldm.relation.guides import Guides, LightHint, guides
+from cldm.relation.fields import WIDTHS
 from cldm.relation.patches import Patches, View
 from cldm.relation.tones import Tones, applied
+from ldm.blocks import zeroed
 from ldm.values import Effects, Layers
 
 
@@ -36,9 +40,12 @@ class LearnedRelation(nn.Module, ABC):
         self.estimator = LightEstimator()
         self.embed = self.look.embedding(width)
         self.light = self.look.light_embedding(width)
+        self.colours = ColourReader(width)
+        self.character = zeroed(nn.Linear(width, width))
         self.blocks = nn.ModuleList(Block(width, num_heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.head = self.look.head(width)
+        self.tint = zeroed(nn.Linear(width, sum(WIDTHS)))
 
     @abstractmethod
     def mixed(self, tokens: Float[Tensor, "b n p d"], view: View) -> Float[Tensor, "b n p d"]:
@@ -69,5 +76,8 @@ class LearnedRelation(nn.Module, ABC):
         """What it says of layers of working size and their guides under a light."""
         view = self.look(small, light, guides)
         place = position(view.grid, self.width).to(view.patches.device)
+        colours = self.colours(small, view.light)
         tokens = self.embed(view.patches) + place + self.light(view.light)[:, None, None]
-        return view.tones(self.head(self.norm(self.mixed(tokens, view)[:, 1:])))
+        tokens = tokens + F.pad(self.character(colours), (0, 0, 1, 0))[:, :, None]
+        answers = self.head(self.norm(self.mixed(tokens, view)[:, 1:]))
+        return view.tones(answers, self.tint(colours))

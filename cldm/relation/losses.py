@@ -57,9 +57,13 @@ def shadow_loss(effects: Effects, truth: Effects) -> Float[Tensor, ""]:
 
 
 def reflection_loss(effects: Effects, truth: Effects) -> Float[Tensor, ""]:
-    """L1 between the coverages of mirror images, whose best guess when in doubt is none."""
+    """Squared error of the coverages of mirror images, whose best guess when in doubt is a faint
+    one; that of L1 is none, and a network never leaves it.
+
+    Normalised by how much reflection there is.
+    """
     told, true = (value.reflection.split([3, 1], dim=2)[1] for value in (effects, truth))
-    return (told - true).abs().sum() / torch.count_nonzero(true + told).clamp(min=1)
+    return (told - true).square().sum() / true.square().sum().clamp(min=true.numel() / 1000)
 
 
 def alpha_loss(effects: Effects, truth: Effects) -> Float[Tensor, ""]:

@@ -41,8 +41,11 @@ class View:
         height, width = self.small.size
         return height // self.patch, width // self.patch
 
-    def tones(self, answers: Float[Tensor, "b m p k2"]) -> Tones:
-        """A network's answers for the patches of all slots above the back, as smooth maps.
+    def tones(
+        self, answers: Float[Tensor, "b m p k2"], whole: Float[Tensor, "b m f"]
+    ) -> Tones:
+        """A network's answers for the patches of all slots above the back, and what it says of each
+        slot as a `whole`, as smooth maps.
 
         Pixels are handled in full precision even where the caller uses autocast.
         """
@@ -56,7 +59,8 @@ class View:
             j=self.patch // _CELL,
         )
         with torch.autocast(answers.device.type, enabled=False):
-            fields = fields_of(raised(channels.float(), self.small.size))
+            channels = channels.float() + whole.float()[..., None, None]
+            fields = fields_of(raised(channels, self.small.size))
             return tones_of(fields, self.guides, self.small.present[:, 1:])
 
 

@@ -1,0 +1,83 @@
+"""Colours: what a layer's colours as a whole say, beside those of all that surrounds it."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from cldm.relation.estimate import NUM_NUMBERS
+from ldm.compositing import stack, visibility
+from ldm.values import Layers
+
+_BINS = torch.linspace(0, 1, 9)  # of each channel
+_CHROMA = torch.linspace(-0.5, 0.5, 7)  # of red against green, and of blue against both
+_EVERY = 3  # pixels of the working size: a ninth of them tells the same
+_DARKEST = 0.02
+_MOMENTS = 3 + 3 + 3 + 3
+_NUM_STATISTICS = _MOMENTS + 3 * len(_BINS) + len(_CHROMA) ** 2
+
+
+class ColourReader(nn.Module):
+    """Reads `width` numbers of each layer above the back from statistics of its colours, of all
+    else that is seen, and of the back, and from what is known of the light.
+
+    A patch tells what a thing is, but a wrong tint only shows in the whole of a layer against the
+    whole of the rest: the cue of colour transfer by statistics (Reinhard et al., "Color Transfer
+    between Images", 2001), read by a network instead of matched.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.read = nn.Sequential(
+            nn.Dropout(0.2),
+            nn.Linear(3 * _NUM_STATISTICS + NUM_NUMBERS, width),
+            nn.SiLU(),
+            nn.Dropout(0.3),
+            nn.Linear(width, width),
+            nn.SiLU(),
+        )
+
+    def forward(self, small: Layers, light: Float[Tensor, "b 9"]) -> Float[Tensor, "b m d"]:
+        """The numbers of each layer; `light` as the network is told of it."""
+        num_layers = small.rgba.shape[1] - 1
+        with torch.autocast(small.rgba.device.type, enabled=False):
+            seen = _regions(small)
+        told = light[:, None].expand(-1, num_layers, -1)
+        return self.read(torch.cat([seen, told], dim=-1))
+
+
+def _regions(small: Layers) -> Float[Tensor, "b m k"]:
+    """The statistics of each layer above the back, of what is seen around it, and of the back."""
+    rgba = small.rgba[..., ::_EVERY, ::_EVERY].flatten(-2)
+    thin = Layers(rgba=rgba[..., None], present=small.present)
+    shown = visibility(thin.alpha)[:, 1:, 0, :, 0]
+    picture = stack(thin)[:, None, :, :, 0].expand(-1, shown.shape[1], -1, -1)
+    back = statistics(rgba[:, :1, :3], torch.ones_like(rgba[:, :1, 0]))
+    own, around = statistics(rgba[:, 1:, :3], shown), statistics(picture, 1 - shown)
+    return torch.cat([own, around, back.expand_as(own)], dim=-1)
+
+
+def statistics(
+    rgb: Float[Tensor, "b m 3 p"], weight: Float[Tensor, "b m p"]
+) -> Float[Tensor, "b m s"]:
+    """Means, means of logarithms, and their deviations and covariances; histograms of each channel
+    and of chroma, as roots (Hellinger). Each of the order of one; zero moments where no pixel has
+    weight."""
+    share = weight / weight.sum(dim=-1, keepdim=True).clamp(min=1e-4)
+    logarithms = rgb.clamp(min=_DARKEST).log()
+    mean, middle = ((each * share[:, :, None]).sum(dim=-1) for each in (rgb, logarithms))
+    off = logarithms - middle[..., None]
+    spread = (off.square() * share[:, :, None]).sum(dim=-1).sqrt()
+    together = (off * off.roll(1, dims=2) * share[:, :, None]).sum(dim=-1)
+    red, green, blue = rgb.unbind(dim=2)
+    apart = (_binned(red - green, _CHROMA), _binned(blue - (red + green) / 2, _CHROMA))
+    chroma = torch.einsum("bmpi,bmpj,bmp->bmij", *apart, share).flatten(-2)
+    levels = torch.einsum("bmcpi,bmp->bmci", _binned(rgb, _BINS), share).flatten(-2)
+    bins = [(len(_BINS) * levels).sqrt(), chroma.sqrt() * len(_CHROMA)]
+    return torch.cat([4 * mean - 2, middle + 1, 3 * spread, 5 * together, *bins], dim=-1)
+
+
+def _binned(value: Float[Tensor, "*p"], centres: Float[Tensor, " k"]) -> Float[Tensor, "*p k"]:
+    """Each value shared between the two nearest bins."""
+    centres = centres.to(value.device)
+    away = (value[..., None] - centres).abs() / (centres[1] - centres[0])
+    return (1 - away).clamp(min=0)
