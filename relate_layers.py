@@ -3,11 +3,14 @@
     python relate_layers.py stack.psd out/related
     python relate_layers.py stack.ora out/related azimuth=-120 elevation=30 softness=0.2
     python relate_layers.py out/meadow out/evening azimuth=10 elevation=15 colour=[1.2,1,0.8]
+    python relate_layers.py moved.psd out/moved --before out/related/document.psd
 
 The picture is a PSD, an OpenRaster file, a folder of PNG files with layers.json, or a folder that
 another of our commands wrote. Its lowest visible layer is the back; hidden layers stay hidden and
 cast nothing. Effects of an earlier run are replaced. Where nothing is said of the light it is
-estimated, and printed in the words that can be given. OUT gets one PNG per layer, document.psd,
+estimated, and printed in the words that can be given. With `--before`, the effects in that
+document, painted over by hand maybe, go with their layers and are changed only where the edit since
+then changes them; the light is the one that it shows. OUT gets one PNG per layer, document.psd,
 document.ora, composite.png and contact_sheet.png.
 """
 
@@ -21,15 +24,20 @@ from pathlib import Path
 from cldm.brief import Brief, LightBrief, light_brief, light_of, words_of_light
 from cldm.build import load_model
 from cldm.config import read_config
-from cldm.relation.artwork import artwork_of, related
-from cldm.relation.guides import LightHint
+from cldm.model import LayerDiffusion
+from cldm.relation.artwork import Artwork, artwork_of, related
+from cldm.relation.finding import found_light
+from cldm.relation.following import followed
+from cldm.relation.guides import LightHint, told
+from cldm.relation.revision import effects_of, moves_between
 from cldm.runtime import usable_device
-from ldm.document import flatten
+from ldm.document import Document, flatten
 from ldm.export.contact_sheet import write_relation_sheet
 from ldm.export.folder import finished_folder, require_writable
 from ldm.export.layered import read_layered
 from ldm.mistake import MistakeError
 from ldm.settings import filled, one_line, words_of
+from ldm.values import Light
 
 
 def main() -> None:
@@ -43,7 +51,22 @@ def main() -> None:
     artwork = artwork_of(read_layered(arguments.stack), config.max_slots)
     model = load_model(config, arguments.model.parent).requires_grad_(False).to(device)
 
-    effects = model.relate(artwork.layers, light)
+    if arguments.before is None:
+        effects = model.relate(artwork.layers, light)
+        found = model.estimated_light(artwork.layers)
+    else:
+        document = read_layered(arguments.before)
+        earlier = artwork_of(document, config.max_slots)
+        moves = moves_between(earlier, artwork)
+        found = _shown_light(model, document, earlier)
+        now = light if arguments.light else told(found)
+        effects = followed(
+            effects_of(document, earlier),
+            model.relate(earlier.layers, told(found)),
+            model.relate(artwork.layers, now),
+            moves,
+            artwork.layers,
+        )
     if not arguments.refine_edges:
         effects = replace(effects, alpha=artwork.layers.alpha)
     document = related(artwork, effects)
@@ -58,10 +81,17 @@ def main() -> None:
             path=folder / "contact_sheet.png",
         )
     if not arguments.light:
-        light_found = light_brief(model.estimated_light(artwork.layers))
-        print(f"light estimated: {words_of_light(light_found)}")
+        how = "estimated" if arguments.before is None else "found"
+        print(f"light {how}: {words_of_light(light_brief(found))}")
     seconds = time.perf_counter() - begin
     print(f"{arguments.out}: {len(artwork.names)} layers related in {seconds:.1f} s")
+
+
+def _shown_light(model: LayerDiffusion, document: Document, artwork: Artwork) -> Light:
+    """The light that a document shows on its layers."""
+    picture, _ = flatten(document).split([3, 1], dim=1)
+    layers, device = artwork.layers, model.device
+    return found_light(model.relation, layers.to(device), picture.to(device)).to("cpu")
 
 
 def _light(words: Sequence[str]) -> LightHint:
@@ -81,6 +111,7 @@ def _arguments() -> argparse.Namespace:
         metavar="key=value",
         help="azimuth, elevation (degrees), softness, ambient (0 to 1), colour=[r,g,b]",
     )
+    parser.add_argument("--before", type=Path, help="the document before an edit, with effects")
     parser.add_argument("--model", type=Path, default=Path("models/layers_tiny.yaml"))
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps, ...")
     parser.add_argument(

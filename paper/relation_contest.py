@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from torch import Generator
 
 from annotator.scenes.shards import EditedScene
-from cldm.relation.guides import unknown_hint
+from cldm.relation.finding import found_light
+from cldm.relation.following import followed
+from cldm.relation.guides import told, unknown_hint
 from cldm.relation.network import RelationNetwork
 from cldm.training.disturbance import recoloured
 from ldm.effects import shown
@@ -14,7 +16,7 @@ from ldm.scene import Scene, cut_out
 from ldm.values import Effects, Layers, Light
 from paper.relation_baked import left_behind, rigid
 from paper.relation_edits import nearest_slot, slot_mask
-from paper.relation_light import fitted_light, light_errors, told, turned
+from paper.relation_light import light_errors, turned
 from paper.relation_measures import (
     Measured,
     measured_change,
@@ -69,7 +71,7 @@ def blind(peer: Callable[[Layers], Effects]) -> Method:
 def measured(edited: EditedScene, contestants: Contestants, generator: Generator) -> Measured:
     """All measures of one scene and its edit; a method's prefix stands before a measure's name."""
     ours, scene = contestants.networks[""], edited.before
-    fitted = fitted_light(ours, scene.layers, scene.picture)
+    fitted = found_light(ours, scene.layers, scene.picture)
     return (
         composites(scene, contestants)
         | harmonised(scene, contestants, generator)
@@ -118,28 +120,43 @@ def unchanged(agreed: Scene, contestants: Contestants) -> Measured:
 
 
 def edits(edited: EditedScene, contestants: Contestants, fitted: Light) -> Measured:
-    """The layers after an edit related anew, and the effects of before baked in."""
+    """The layers after an edit related anew; the true effects of before changed as the network says
+    (`followed`); and the same baked in."""
     ours, after = contestants.networks[""], edited.after
     found: Measured = {}
     for name, method in contestants.relighting.items():
         picture = shown(after.layers, method(after.layers, after.light))
         found |= _named(name, measured_edit(edited, picture))
-    light = turned(fitted, edited.before.light, after.light)
-    picture = shown(after.layers, ours(after.layers, told(light)))
-    found |= _named("light_found.", measured_edit(edited, picture))
+    for name, (light, new) in _lights_of_edit(edited, fitted).items():
+        before, now = ours(edited.before.layers, told(light)), ours(after.layers, told(new))
+        if name == "light_found.":
+            found |= _named(name, measured_edit(edited, shown(after.layers, now)))
+        kept = followed(edited.before.effects, before, now, edited.moves, after.layers)
+        found |= _named(name + "followed.", measured_edit(edited, shown(after.layers, kept)))
     found |= _named("rigid.", measured_edit(edited, rigid(edited)))
     return found | _named("left_behind.", measured_edit(edited, left_behind(edited)))
 
 
+def _lights_of_edit(edited: EditedScene, fitted: Light) -> dict[str, tuple[Light, Light]]:
+    """The lights before and after an edit as an artist has them, who was told or found the first
+    and does with it what the edit does."""
+    true, new = edited.before.light, edited.after.light
+    return {"light_given.": (true, new), "light_found.": (fitted, turned(fitted, true, new))}
+
+
 def stillness(edited: EditedScene, ours: RelationNetwork, fitted: Light) -> Measured:
-    """What moves although it should not, the light held through the edit as the studio does."""
+    """What moves although it should not, the light held through the edit as the studio does; and
+    where the network's own effects of before are followed."""
     found: Measured = {}
     before, after = edited.before.layers, edited.after.layers
     estimated = ours.estimated(before).light
     lights = {"": estimated, "light_given.": edited.before.light, "light_found.": fitted}
     for name, light in lights.items():
-        pictures = [shown(each, ours(each, told(light))) for each in (before, after)]
-        found |= _named(name, measured_stillness(edited, *pictures))
+        old, new = (ours(each, told(light)) for each in (before, after))
+        kept = followed(old, old, new, edited.moves, after)
+        for prefix, effects in ((name, new), (name + "followed.", kept)):
+            pictures = shown(before, old), shown(after, effects)
+            found |= _named(prefix, measured_stillness(edited, *pictures))
     return found
 
 

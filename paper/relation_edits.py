@@ -19,19 +19,19 @@ _MARGIN = 0.03  # of the picture's side: so far from an edit nothing should chan
 def changed_slots(edited: EditedScene) -> tuple[Bool[Tensor, " n"], Bool[Tensor, " k"]]:
     """Which slots an edit changes, as they were before it and as they are after it: those that
     came, went, or lie elsewhere; those that changed places; all where the light changed."""
-    after = [_changed(edited, slot) for slot in range(len(edited.origin))]
-    kept = {old for old, changed in zip(edited.origin, after, strict=True) if not changed}
+    after = [_changed(edited, slot) for slot in range(len(edited.moves.origin))]
+    kept = {old for old, changed in zip(edited.moves.origin, after, strict=True) if not changed}
     before = [slot not in kept for slot in range(edited.before.layers.present.shape[1])]
     return torch.tensor(before), torch.tensor(after)
 
 
 def _changed(edited: EditedScene, slot: int) -> bool:
-    old = edited.origin[slot]
+    moves, old = edited.moves, edited.moves.origin[slot]
     if edited.kind is EditKind.relit or old < 0:
         return True
     if edited.kind is EditKind.reordered and old != slot:
         return True
-    return not torch.equal(edited.frames_before.box[:, old], edited.frames_after.box[:, slot])
+    return not torch.equal(moves.before.box[:, old], moves.after.box[:, slot])
 
 
 def cast_region(scene: Scene, slots: Bool[Tensor, " n"]) -> Float[Tensor, "b 1 h w"]:

@@ -22,6 +22,7 @@ from annotator.scenes.recording import (
 from annotator.scenes.staged import scene_of, staged_layers
 from annotator.scenes.staging import Body, EditKind, Staging
 from annotator.scenes.supply import Supply
+from ldm.carrying import Moves
 from ldm.scene import Scene
 from ldm.values import Frames
 
@@ -115,16 +116,13 @@ def _turned(body: Body) -> Body:
 class EditedScene:
     """A scene before and after one edit, as layers: witnesses are part of the backs.
 
-    `origin`: for each slot afterwards the slot it was before, or -1; the frames are those of the
-    slots' canvases, the back's is the picture.
+    The frames of `moves` are those of the slots' canvases, the back's is the picture.
     """
 
     kind: EditKind
     before: Scene
     after: Scene
-    origin: tuple[int, ...]
-    frames_before: Frames
-    frames_after: Frames
+    moves: Moves
 
 
 def read_edits(shard: Path, supply: Supply) -> Iterator[EditedScene]:
@@ -143,13 +141,16 @@ def read_test_edits(folder: Path, supply: Supply) -> Iterator[EditedScene]:
 def _edited(recorded: RenderedEdit, supply: Supply) -> EditedScene:
     edit = recorded.edit
     witnesses = edit.before.num_witnesses
+    moves = Moves(
+        origin=(0, *(max(slot - witnesses, -1) for slot in edit.origin[1 + witnesses :])),
+        before=_frames(edit.before, supply),
+        after=_frames(edit.after, supply),
+    )
     return EditedScene(
         kind=edit.kind,
         before=_scene([edit.before], [recorded.before.to(supply.device)], supply),
         after=_scene([edit.after], [recorded.after.to(supply.device)], supply),
-        origin=(0, *(max(slot - witnesses, -1) for slot in edit.origin[1 + witnesses :])),
-        frames_before=_frames(edit.before, supply),
-        frames_after=_frames(edit.after, supply),
+        moves=moves,
     )
 
 

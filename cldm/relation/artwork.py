@@ -82,7 +82,7 @@ def _own_runs(sheets: tuple[Sheet, ...]) -> Iterator[tuple[Sheet, list[Sheet]]]:
         return any(
             sheet.blend is blend
             and sheet.name.endswith(ending)
-            and _is_layer(sheet.group, sheet.name.removesuffix(ending))
+            and belongs(sheet.group, sheet.name.removesuffix(ending))
             and (sheet.group, sheet.name.removesuffix(ending)) in own
             for ending, blend in _ADDED.items()
         )
@@ -96,8 +96,8 @@ def _own_runs(sheets: tuple[Sheet, ...]) -> Iterator[tuple[Sheet, list[Sheet]]]:
         yield base, [sheet for sheet in clipped if not added(sheet)]
 
 
-def _is_layer(group: str, name: str) -> bool:
-    """Whether a group is called as that of the layer is, within whatever groups."""
+def belongs(group: str, name: str) -> bool:
+    """Whether a group is that of a layer of such name, within whatever groups."""
     return group == name or group.endswith(f" / {name}")
 
 

@@ -45,11 +45,12 @@ class ColourReader(nn.Module):
         return self.read(torch.cat([seen, told], dim=-1))
 
 
+@torch.no_grad()
 def _regions(small: Layers) -> Float[Tensor, "b m k"]:
     """The statistics of each layer above the back, of what is seen around it, and of the back."""
     rgba = small.rgba[..., ::_EVERY, ::_EVERY].flatten(-2)
     thin = Layers(rgba=rgba[..., None], present=small.present)
-    shown = visibility(thin.alpha)[:, 1:, 0, :, 0]
+    shown = visibility(thin.alpha)[:, 1:, 0, :, 0].clamp(0, 1)
     picture = stack(thin)[:, None, :, :, 0].expand(-1, shown.shape[1], -1, -1)
     back = statistics(rgba[:, :1, :3], torch.ones_like(rgba[:, :1, 0]))
     own, around = statistics(rgba[:, 1:, :3], shown), statistics(picture, 1 - shown)

@@ -58,6 +58,11 @@ def unknown_hint(batch: int) -> LightHint:
     return LightHint(light=light, given=none.bool())
 
 
+def told(light: Light) -> LightHint:
+    """The hint that says all of a light."""
+    return LightHint(light=light, given=torch.ones_like(light.azimuth, dtype=torch.bool))
+
+
 @torch.no_grad()
 def guides(layers: Layers, light: Light) -> Guides:
     """The guides of layers under a light, without gradient: they say where, not how much.

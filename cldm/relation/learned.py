@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from cldm.relation.blocks import Block, position
 from cldm.relation.colours import ColourReader
 from cldm.relation.estimate import AssumedLight, LightEstimate, LightEstimator, assumed, certain
-from cldm.relation.guides import Guides, LightHint, guides
 from cldm.relation.fields import WIDTHS
+from cldm.relation.guides import Guides, LightHint, guides
 from cldm.relation.patches import Patches, View
 from cldm.relation.tones import Tones, applied
 from ldm.blocks import zeroed

@@ -1,6 +1,5 @@
 """Loss terms of the relation network: pure functions of what is, what should be, and where."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 

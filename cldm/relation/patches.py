@@ -41,9 +41,7 @@ class View:
         height, width = self.small.size
         return height // self.patch, width // self.patch
 
-    def tones(
-        self, answers: Float[Tensor, "b m p k2"], whole: Float[Tensor, "b m f"]
-    ) -> Tones:
+    def tones(self, answers: Float[Tensor, "b m p k2"], whole: Float[Tensor, "b m f"]) -> Tones:
         """A network's answers for the patches of all slots above the back, and what it says of each
         slot as a `whole`, as smooth maps.
 

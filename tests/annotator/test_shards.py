@@ -208,16 +208,16 @@ def test_edited_scenes_follow_their_slots(supply: Supply, tmp_path: Path, number
     write_edits(tmp_path / "edits.tar", [recorded])
     [edited] = read_edits(tmp_path / "edits.tar", supply)
     assert edited.kind is list(EditKind)[number]
-    assert len(edited.origin) == edited.after.layers.present.sum()
+    assert len(edited.moves.origin) == edited.after.layers.present.sum()
     before = edit.before.bodies[edit.before.num_witnesses :]
     after = edit.after.bodies[edit.after.num_witnesses :]
     torch.testing.assert_close(
-        edited.frames_after.box[0, 1:], torch.tensor([body.box for body in after])
+        edited.moves.after.box[0, 1:], torch.tensor([body.box for body in after])
     )
-    for slot, origin in enumerate(edited.origin[1:]):
+    for slot, origin in enumerate(edited.moves.origin[1:]):
         known = [body.cutout for body in before]
         assert origin == -1 or known[origin - 1] == after[slot].cutout
-    assert (-1 in edited.origin) == (edited.kind is EditKind.added)
+    assert (-1 in edited.moves.origin) == (edited.kind is EditKind.added)
 
 
 def test_other_test_scenes_are_refused(supply: Supply) -> None:

@@ -8,6 +8,7 @@ from subjects import picture
 
 from annotator.scenes.shards import EditedScene
 from annotator.scenes.staging import EditKind
+from ldm.carrying import Moves
 from ldm.compositing import place
 from ldm.scene import Scene
 from ldm.values import Effects, Frames, Layers, Light
@@ -71,9 +72,7 @@ def edited(
         kind=kind,
         before=scene(*before),
         after=scene(*after),
-        origin=origin,
-        frames_before=frames(*before),
-        frames_after=frames(*after),
+        moves=Moves(origin=origin, before=frames(*before), after=frames(*after)),
     )
 
 

@@ -20,7 +20,7 @@ from relation_scenes import (
 from annotator.scenes.shards import EditedScene
 from annotator.scenes.staging import EditKind
 from ldm.values import identity_effects
-from paper.relation_baked import carried, left_behind, rigid
+from paper.relation_baked import left_behind, rigid, taken_along
 
 
 @pytest.mark.parametrize("known", [MOVED, REMOVED, REORDERED, RELIT])
@@ -30,7 +30,7 @@ def test_what_depends_on_the_layer_only_travels_exactly(known: EditedScene) -> N
 
 
 def test_a_new_layer_has_no_effects() -> None:
-    effects, neutral = carried(ADDED), identity_effects(ADDED.after.layers)
+    effects, neutral = taken_along(ADDED), identity_effects(ADDED.after.layers)
     for name in ("multiply", "add", "shadow"):
         found = getattr(effects, name)
         torch.testing.assert_close(found[:, 1], getattr(neutral, name)[:, 1])
@@ -40,7 +40,7 @@ def test_a_new_layer_has_no_effects() -> None:
 
 def test_effects_grow_with_their_layer() -> None:
     grown = edited(EditKind.moved, [LEFT], [(2, 4, 18, 20)], (0, 1))
-    shadow = carried(grown).shadow[0, 1]
+    shadow = taken_along(grown).shadow[0, 1]
     # The box at 4 threw it at 12 to 20 and 8 to 16: twice as far and twice as large.
     assert (shadow[:, 13:27, 19:31] - 0.3).abs().max() < 1e-5
     shadow[:, 11:29, 17:] = 1
@@ -52,7 +52,7 @@ def test_no_shadow_comes_in_from_beyond_the_picture() -> None:
     dark = replace(lit(layers), shadow=torch.full_like(layers.rgb, 0.5))
     known = edited(EditKind.moved, [LEFT], [(12, 4, 20, 12)], (0, 1))
     known = replace(known, before=replace(known.before, effects=dark))
-    shadow = carried(known).shadow[0, 1]
+    shadow = taken_along(known).shadow[0, 1]
     assert (shadow[:, :, :8] == 1).all()
     torch.testing.assert_close(shadow[:, :, 8:], torch.full((3, SIZE, SIZE - 8), 0.5))
 

@@ -1,34 +1,27 @@
 """Laws of the contest: what the truth itself, nothing, and a known light score in all of it."""
 
-from dataclasses import dataclass
-
 import pytest
 import torch
 from relation_scenes import MOVED, RELIT, light
 from torch import Generator
 
+from cldm.relation.estimate import LightEstimate, certain
 from cldm.relation.guides import LightHint
+from cldm.relation.network import PlainStacking
 from ldm.scene import cut_out
-from ldm.values import Effects, Layers, Light, identity_effects
+from ldm.values import Effects, Layers, identity_effects
 from paper.relation_contest import Contestants, blind, measured
 from paper.relation_measures import Measured
 from paper.relation_peers import plain, reinhard
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What a network thinks of the light."""
-
-    light: Light
-
-
-class Knowing:
+class Knowing(PlainStacking):
     """A network that knows the true effects of these scenes, and takes nothing else for one."""
 
-    def estimated(self, layers: Layers) -> Estimate:
-        return Estimate(light(azimuth=0.5 + torch.pi / 2))
+    def estimated(self, layers: Layers) -> LightEstimate:
+        return certain(light(azimuth=0.5 + torch.pi / 2))
 
-    def __call__(self, layers: Layers, hint: LightHint) -> Effects:
+    def forward(self, layers: Layers, hint: LightHint) -> Effects:
         for scene in (MOVED.before, MOVED.after):
             if torch.equal(layers.rgba, scene.layers.rgba):
                 return scene.effects
@@ -55,7 +48,8 @@ def test_the_truth_makes_no_error(found: Measured) -> None:
         # What it does to layers that agree already is nothing.
         assert found[f"{told}identity_effect"] == 0
         assert found[f"{told}neutral_rmse"] > 1
-    assert found["light_found.edit_error_moved"] < 1e-3
+    for prefix in ("light_found.", "light_found.followed.", "light_given.followed."):
+        assert found[f"{prefix}edit_error_moved"] < 1e-3
     assert found["light.azimuth_error_deg"].item() == pytest.approx(90)
     assert found["mean_light.softness_error"].item() == pytest.approx(0.5)
 
@@ -89,9 +83,10 @@ class Undoing(Knowing):
     """A network that gives layers the colours of others, in whatever colours they come."""
 
     def __init__(self, right: Layers) -> None:
+        super().__init__()
         self.right = right
 
-    def __call__(self, layers: Layers, hint: LightHint) -> Effects:
+    def forward(self, layers: Layers, hint: LightHint) -> Effects:
         colours = torch.zeros_like(layers.rgb)
         return Effects(
             multiply=colours,

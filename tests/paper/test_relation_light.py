@@ -1,33 +1,29 @@
 """Laws of lights: errors by geometry, and the fit to a network whose answer is known."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from relation_scenes import boxes_on_back, light
 
-from cldm.relation.guides import LightHint
+from cldm.relation.estimate import LightEstimate, certain
+from cldm.relation.finding import found_light
+from cldm.relation.guides import LightHint, told
+from cldm.relation.network import PlainStacking
 from ldm.compositing import crop_masks
 from ldm.effects import shown
 from ldm.projection import blur
 from ldm.values import Effects, Frames, Layers, Light, identity_effects
-from paper.relation_light import fitted_light, light_errors, mean_light, told, turned
+from paper.relation_light import light_errors, mean_light, turned
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What a network thinks of the light."""
-
-    light: Light
-
-
-class Sundial:
+class Sundial(PlainStacking):
     """A network that throws a drop shadow away from the light, the farther the lower it is."""
 
-    def estimated(self, layers: Layers) -> Estimate:
-        return Estimate(light(azimuth=0.0, elevation=0.9, softness=0.6))
+    def estimated(self, layers: Layers) -> LightEstimate:
+        return certain(light(azimuth=0.0, elevation=0.9, softness=0.6))
 
-    def __call__(self, layers: Layers, hint: LightHint) -> Effects:
+    def forward(self, layers: Layers, hint: LightHint) -> Effects:
         reach = 0.2 / torch.tan(hint.light.elevation.clamp(0.2, 1.4))
         across, down = (-reach * turn(hint.light.azimuth) for turn in (torch.cos, torch.sin))
         box = torch.stack([-across, down, 1 - across, 1 + down], dim=-1)[:, None]
@@ -46,7 +42,7 @@ def test_a_light_is_fitted_to_the_picture_it_makes() -> None:
     for azimuth, elevation, softness in ((2.0, 0.5, 0.1), (-1.0, 0.8, 0.5), (4.0, 1.0, 0.3)):
         true = light(azimuth, elevation, softness)
         picture = shown(layers, network(layers, told(true)))
-        errors = light_errors(true, fitted_light(network, layers, picture))
+        errors = light_errors(true, found_light(network, layers, picture))
         assert errors["direction_error_deg"] < 5
         assert errors["softness_error"] < 0.25
         assert errors["colour_error"] == 0

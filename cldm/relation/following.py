@@ -1,0 +1,57 @@
+"""Following: effects that are known before an edit, and what a network says of it, become those
+after it."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ldm.carrying import Moves, carried
+from ldm.values import Effects, Layers
+
+_DARKEST = 0.02
+_TRUSTED = 0.3  # a change in what is said, of logarithms or of sums, that leaves a third of trust
+_HEARD = 0.03  # changes smaller than this are none, twice as large ones count in full
+
+
+def followed(
+    known: Effects, before: Effects, after: Effects, moves: Moves, layers: Layers
+) -> Effects:
+    """The effects after an edit: those `known` before it (painted by hand, or true), changed by as
+    much as what a network says `after` it differs from what it said `before`, of one picture.
+
+    All of before is carried along with its layers first; `layers` are those afterwards. Where the
+    network then still says the same, the known effects stay as they are: its errors cancel, and
+    nothing moves that need not. Where it changed its mind, its own answer counts the more the
+    greater the change. Differential rendering (Debevec, "Rendering Synthetic Objects into Real
+    Scenes", SIGGRAPH 1998), for factors in logarithms: `log e = log after + g (log known - log
+    before)`, `g = exp(-|log after - log before| / 0.3)`. A new layer gets what the network says.
+    """
+    kept, said = carried(known, moves, layers), carried(before, moves, layers)
+    there = moves.known.to(layers.rgba.device)[:, None, None, None]
+
+    def factor(kept: Tensor, said: Tensor, now: Tensor) -> Tensor:
+        parts = (part.clamp(min=_DARKEST).log() for part in (kept, said, now))
+        return torch.where(there, _changed(*parts).exp().clamp(0, 1), now)
+
+    return replace(
+        after,
+        multiply=factor(kept.multiply, said.multiply, after.multiply),
+        add=torch.where(there, _changed(kept.add, said.add, after.add).clamp(0, 1), after.add),
+        shadow=factor(kept.shadow, said.shadow, after.shadow),
+        reflection=torch.where(there, kept.reflection, after.reflection),
+        alpha=torch.where(there, kept.alpha, after.alpha),
+    )
+
+
+def _changed(
+    kept: Float[Tensor, "b n c h w"],
+    said: Float[Tensor, "b n c h w"],
+    now: Float[Tensor, "b n c h w"],
+) -> Float[Tensor, "b n c h w"]:
+    """What was kept, changed as what is said has changed."""
+    change = now - said
+    size = change.abs().amax(dim=2, keepdim=True)
+    heard = change * (size / _HEARD - 1).clamp(0, 1)
+    return said + heard + torch.exp(-size / _TRUSTED) * (kept - said)
