@@ -119,7 +119,7 @@ def _arguments() -> argparse.Namespace:
         action="store_true",
         help="let the network refine the layers' alpha too, anew in every run",
     )
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
 
 
 if __name__ == "__main__":

@@ -122,6 +122,24 @@ def test_light_is_unknown_or_as_told(tmp_path: Path) -> None:
     assert all((first - second).abs().max() > 2 / 255 for first, second in pairs)
 
 
+def test_what_was_painted_on_effects_survives_an_edit_elsewhere(tmp_path: Path) -> None:
+    write_psd(photographs(), tmp_path / "stack.psd")
+    relate(tmp_path / "stack.psd", tmp_path / "once")
+    document = read_psd(tmp_path / "once" / "document.psd")
+    painted = [
+        replace(sheet, rgba=sheet.rgba * torch.tensor([0.5, 1, 1, 1])[:, None, None])
+        if sheet.name == "planet shadow"
+        else sheet
+        for sheet in document.sheets
+    ]
+    write_psd(Document(sheets=tuple(painted)), tmp_path / "painted.psd")
+    by_hand = flatten(Document(sheets=tuple(painted)))[0]
+    kept = relate(tmp_path / "stack.psd", tmp_path / "two", f"--before={tmp_path / 'painted.psd'}")
+    torch.testing.assert_close(kept, by_hand, atol=3.01 / 255, rtol=0)
+    lit = f"--before={tmp_path / 'painted.psd'}", "azimuth=180", "elevation=20"
+    assert (relate(tmp_path / "stack.psd", tmp_path / "three", *lit) - kept).abs().max() > 0.05
+
+
 def test_edges_are_the_artists_unless_they_are_to_be_refined(tmp_path: Path) -> None:
     write_psd(photographs(), tmp_path / "stack.psd")
     alphas: list[Tensor] = []
@@ -137,6 +155,17 @@ def several(count: int) -> Document:
     """A back and the planet again and again."""
     back, ball, _ = photographs().sheets
     return Document(sheets=(back, *[ball] * (count - 1)))
+
+
+def at(folder: Path, word: str) -> str:
+    """A word of the command line, its file in a folder."""
+    return word.replace("--before=", f"--before={folder}/")
+
+
+def smaller(document: Document) -> Document:
+    """Without its last rows and columns."""
+    cut = [replace(sheet, rgba=sheet.rgba[:, :, :80, :80]) for sheet in document.sheets]
+    return Document(sheets=tuple(cut))
 
 
 @pytest.mark.parametrize(
@@ -157,6 +186,8 @@ def several(count: int) -> Document:
         (["many.psd", "azimut=3"], "Did you mean: 'azimuth'"),
         (["many.psd", "colour=[1,-1,1]"], "light.colour: found [1.0, -1.0, 1.0]"),
         (["many.psd", "--device=abacus"], "device: found abacus"),
+        (["three.psd", "--before=no.psd"], "no.psd"),
+        (["three.psd", "--before=small.psd"], "size: found 96 x 96 pixels, expected those"),
     ],
 )
 def test_mistakes_are_said_in_one_line_and_nothing_is_written(
@@ -165,13 +196,15 @@ def test_mistakes_are_said_in_one_line_and_nothing_is_written(
     write_psd(several(4), tmp_path / "many.psd")
     write_psd(several(1), tmp_path / "alone.psd")
     write_psd(Document(sheets=photographs().sheets[1:]), tmp_path / "clear.psd")
+    write_psd(several(3), tmp_path / "three.psd")
+    write_psd(smaller(several(3)), tmp_path / "small.psd")
     for name in ("cut.psd", "cut.ora"):
         (tmp_path / name).write_bytes((tmp_path / "many.psd").read_bytes()[:999])
     (tmp_path / "letter.txt").write_text("mine")
     (tmp_path / "empty").mkdir()
     before = set(tmp_path.iterdir())
     with pytest.raises((MistakeError, OSError)) as error:
-        relate(tmp_path / words[0], tmp_path / "out", *words[1:])
+        relate(tmp_path / words[0], tmp_path / "out", *(at(tmp_path, word) for word in words[1:]))
     assert said in str(error.value)
     assert "\n" not in str(error.value)
     assert set(tmp_path.iterdir()) == before
