@@ -13,6 +13,7 @@ from ldm.metrics import affected_region, dilate
 from ldm.scene import Scene
 from ldm.values import Layers
 
+_NOTICED = 1 / 255
 _MARGIN = 0.03  # of the picture's side: so far from an edit nothing should change
 
 
@@ -53,10 +54,13 @@ def cast_regions(edited: EditedScene) -> tuple[Float[Tensor, "b 1 h w"], Float[T
 
 def still_region(edited: EditedScene) -> Float[Tensor, "b 1 h w"]:
     """What an edit does not touch: all that is more than 3 % of the side away from the changed
-    layers and from their true shadows and reflections, before it and after it."""
+    layers, from their true shadows and reflections, before it and after it, and from where else
+    the edit truly changes the picture by more than 1/255, as the far ends of soft shadows do."""
+    changed = (edited.after.picture - edited.before.picture).abs().amax(dim=1, keepdim=True)
     scenes = zip((edited.before, edited.after), changed_slots(edited), strict=True)
     bodies = [scene.layers.alpha[:, slots].amax(dim=1) for scene, slots in scenes]
-    touched = torch.stack([(body > 0).float() for body in bodies] + list(cast_regions(edited)))
+    touched = [*bodies, *cast_regions(edited), changed - _NOTICED]
+    touched = torch.stack([(part > 0).float() for part in touched])
     return 1 - dilate(touched.amax(dim=0), _MARGIN)
 
 

@@ -8,14 +8,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from cldm.relation.guides import unknown_hint
+from cldm.relation.guides import told, unknown_hint
 from cldm.relation.network import RelationNetwork
 from ldm.compositing import over, stack, visibility
 from ldm.effects import shown
 from ldm.export.contact_sheet import Cell, write_cells
 from ldm.scene import Scene
 from ldm.values import Effects, Layers
-from paper.relation_light import told
 
 _SHOWN, _WORST = 24, 5
 _AT_ONCE = 6  # scenes on one sheet

@@ -1,5 +1,7 @@
 """Laws of edits: what they change, on boxes whose effects are known."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -49,3 +51,14 @@ def test_still_is_what_neither_layer_nor_effect_comes_near() -> None:
     touched = np.maximum(touched, covered((4, 4, 12, 12), (4, 14, 12, 22)))
     expected = 1 - cv2.dilate(touched, np.ones((3, 3)))  # 3 % of 32 is a pixel
     np.testing.assert_array_equal(still_region(MOVED)[0, 0].numpy(), expected)
+
+
+def test_the_far_end_of_a_soft_shadow_is_not_still() -> None:
+    shadow = MOVED.after.effects.shadow.clone()
+    shadow[:, 1, :, -3:, -3:] = 0.985
+    after = replace(MOVED.after, effects=replace(MOVED.after.effects, shadow=shadow))
+    fainter = 255 * (after.picture - MOVED.after.picture).abs().amax()
+    assert 1 < fainter < 4
+    found = still_region(replace(MOVED, after=after))[0, 0]
+    assert not found[-4:, -4:].any()
+    torch.testing.assert_close(found[:-4], still_region(MOVED)[0, 0, :-4])
