@@ -51,34 +51,41 @@ def _regions(small: Layers) -> Float[Tensor, "b m k"]:
     rgba = small.rgba[..., ::_EVERY, ::_EVERY].flatten(-2)
     thin = Layers(rgba=rgba[..., None], present=small.present)
     shown = visibility(thin.alpha)[:, 1:, 0, :, 0].clamp(0, 1)
-    picture = stack(thin)[:, None, :, :, 0].expand(-1, shown.shape[1], -1, -1)
     back = statistics(rgba[:, :1, :3], torch.ones_like(rgba[:, :1, 0]))
-    own, around = statistics(rgba[:, 1:, :3], shown), statistics(picture, 1 - shown)
+    own = statistics(rgba[:, 1:, :3], shown)
+    around = statistics(stack(thin)[:, None, :, :, 0], 1 - shown)
     return torch.cat([own, around, back.expand_as(own)], dim=-1)
 
 
 def statistics(
-    rgb: Float[Tensor, "b m 3 p"], weight: Float[Tensor, "b m p"]
+    rgb: Float[Tensor, "b _ 3 p"], weight: Float[Tensor, "b m p"]
 ) -> Float[Tensor, "b m s"]:
     """Means, means of logarithms, and their deviations and covariances; histograms of each channel
     and of chroma, as roots (Hellinger). Each of the order of one; zero moments where no pixel has
-    weight."""
+    weight.
+
+    Each is made of weighted means of what is known of each pixel; pixels of one picture serve all
+    weights.
+    """
     share = weight / weight.sum(dim=-1, keepdim=True).clamp(min=1e-4)
     logarithms = rgb.clamp(min=_DARKEST).log()
-    mean, middle = ((each * share[:, :, None]).sum(dim=-1) for each in (rgb, logarithms))
-    off = logarithms - middle[..., None]
-    spread = (off.square() * share[:, :, None]).sum(dim=-1).sqrt()
-    together = (off * off.roll(1, dims=2) * share[:, :, None]).sum(dim=-1)
+    products = logarithms * logarithms.roll(1, dims=2)
     red, green, blue = rgb.unbind(dim=2)
-    apart = (_binned(red - green, _CHROMA), _binned(blue - (red + green) / 2, _CHROMA))
-    chroma = torch.einsum("bmpi,bmpj,bmp->bmij", *apart, share).flatten(-2)
-    levels = torch.einsum("bmcpi,bmp->bmci", _binned(rgb, _BINS), share).flatten(-2)
+    warm, cool = _binned(red - green, _CHROMA), _binned(blue - (red + green) / 2, _CHROMA)
+    chroma = (warm[:, :, :, None] * cool[:, :, None]).flatten(2, 3)
+    levels = _binned(rgb, _BINS).flatten(2, 3)
+    each = torch.cat([rgb, logarithms, logarithms.square(), products, levels, chroma], dim=2)
+    means = (each @ share[..., None])[..., 0]
+    sizes = [3, 3, 3, 3, levels.shape[2], chroma.shape[2]]
+    mean, middle, squares, together, levels, chroma = means.split(sizes, dim=-1)
+    spread = (squares - middle.square()).clamp(min=0).sqrt()
+    together = together - middle * middle.roll(1, dims=-1)
     bins = [(len(_BINS) * levels).sqrt(), chroma.sqrt() * len(_CHROMA)]
     return torch.cat([4 * mean - 2, middle + 1, 3 * spread, 5 * together, *bins], dim=-1)
 
 
-def _binned(value: Float[Tensor, "*p"], centres: Float[Tensor, " k"]) -> Float[Tensor, "*p k"]:
+def _binned(value: Float[Tensor, "*n p"], centres: Float[Tensor, " k"]) -> Float[Tensor, "*n k p"]:
     """Each value shared between the two nearest bins."""
     centres = centres.to(value.device)
-    away = (value[..., None] - centres).abs() / (centres[1] - centres[0])
+    away = (value[..., None, :] - centres[:, None]).abs() / (centres[1] - centres[0])
     return (1 - away).clamp(min=0)

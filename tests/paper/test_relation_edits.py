@@ -5,6 +5,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+import torch
 from relation_scenes import ADDED, MOVED, RELIT, REMOVED, REORDERED, SIZE, Box
 
 from annotator.scenes.shards import EditedScene
