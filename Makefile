@@ -36,6 +36,7 @@ train-tiny: $(READY) ## train the shipped default, all stages (needs make scenes
 	$(BIN)/python tutorial_train.py stage=autoencoder
 	$(BIN)/python tutorial_train.py stage=layers
 	$(BIN)/python tutorial_train.py stage=light
+	$(BIN)/python tutorial_train.py stage=colours
 	$(BIN)/python tutorial_train.py stage=relation
 	$(BIN)/python assemble_weights.py
 

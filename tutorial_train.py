@@ -1,4 +1,4 @@
-"""Train one stage of a layered model: autoencoder, then layers, then light, then relation.
+"""Train one stage of a layered model: autoencoder, then layers, light, colours, relation.
 
     python tutorial_train.py stage=layers minutes=90 training.layers.batch_size=8
 
@@ -13,20 +13,23 @@ import pytorch_lightning as pl
 from torch.utils.data import ChainDataset, IterableDataset
 
 from annotator.scenes.dataset import AnalyticScenes, RememberedScenes
+from annotator.scenes.kept import KeptScenes, thinned
 from annotator.scenes.shards import RenderedScenes
 from annotator.scenes.supply import SUPPLY_SIDE, read_supply
 from cldm.config import RelationStageConfig, RunConfig, Stage, StageConfig, read_run
 from cldm.data import DataError
+from cldm.relation.colours import EVERY
 from cldm.training.fitting import finished_steps, fit
 from cldm.training.stage import (
     Prepared,
     prepare_autoencoder,
+    prepare_colours,
     prepare_layers,
     prepare_light,
     prepare_relation,
 )
 from ldm.mistake import MistakeError
-from ldm.scene import LitLayers, Scene
+from ldm.scene import LitLayers, Scene, cut_out
 
 # Settings
 settings = RunConfig(
@@ -39,6 +42,9 @@ settings = RunConfig(
 )
 
 _REMEMBERED = 4000  # scenes of the light stage: 1.5 GB in memory
+
+
+_KEPT = 3000  # scenes of the colours stage: 1.2 GB in memory
 
 
 def analytic(
@@ -86,6 +92,20 @@ def rendered(run: RunConfig, batch_size: int, steps: range) -> RenderedScenes:
     )
 
 
+def kept(run: RunConfig, stage: StageConfig) -> tuple[KeptScenes, list[Scene]]:
+    """Rendered scenes of few pixels to learn colours by, and unseen analytic ones."""
+    begin, size = finished_steps(run), stage.batch_size
+    train = KeptScenes(
+        rendered(run, size, range(_KEPT // size)),
+        every=EVERY,
+        num_batches=max(0, stage.num_steps - begin),
+        seed=run.seed,
+        first=begin,
+    )
+    unseen = analytic(Path(run.data) / "validation", 32, range(4), seed=0)
+    return train, [thinned(each, EVERY) for scene in unseen for each in (scene, cut_out(scene))]
+
+
 def scenes(run: RunConfig, stage: RelationStageConfig) -> ChainDataset:
     """What is left to learn from: analytic scenes first, then rendered ones."""
     begin, turn = finished_steps(run), stage.num_steps - stage.rendered_steps
@@ -114,6 +134,8 @@ def main() -> None:
                 return prepare_layers(config, run)
             case Stage.light:
                 return prepare_light(config, run, *lit_layers(run, config.training.light))
+            case Stage.colours:
+                return prepare_colours(config, run, *kept(run, config.training.colours))
             case Stage.relation:
                 train = scenes(run, config.training.relation)
                 unseen = list(analytic(data / "validation", 8, range(4), seed=0))

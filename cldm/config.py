@@ -25,11 +25,13 @@ class Layout(Enum):
 
 
 class Stage(Enum):
-    """The stages of training, in order; `light` is what a relation network estimates of it."""
+    """The stages of training, in order; `light` is what a relation network estimates of it,
+    `colours` what it makes of those of a layer as a whole."""
 
     autoencoder = "autoencoder"
     layers = "layers"
     light = "light"
+    colours = "colours"
     relation = "relation"
 
 
@@ -150,6 +152,7 @@ class TrainingConfig:
     autoencoder: StageConfig = field(default_factory=StageConfig)
     layers: StageConfig = field(default_factory=StageConfig)
     light: StageConfig = field(default_factory=StageConfig)
+    colours: StageConfig = field(default_factory=StageConfig)
     relation: RelationStageConfig = field(default_factory=RelationStageConfig)
     num_slots: int = 4
     timestep_shift: float = 1.0
@@ -167,6 +170,8 @@ class TrainingConfig:
                 return self.layers
             case Stage.light:
                 return self.light
+            case Stage.colours:
+                return self.colours
             case Stage.relation:
                 return self.relation
 

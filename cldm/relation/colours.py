@@ -5,12 +5,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cldm.relation.estimate import NUM_NUMBERS
+from cldm.relation.fields import WIDTHS
+from ldm.blocks import zeroed
 from ldm.compositing import stack, visibility
 from ldm.values import Layers
 
 _BINS = torch.linspace(0, 1, 9)  # of each channel
 _CHROMA = torch.linspace(-0.5, 0.5, 7)  # of red against green, and of blue against both
-_EVERY = 3  # pixels of the working size: a ninth of them tells the same
+EVERY = 3
+"""Of so many rows and columns of pixels of the working size, one tells the same."""
 _DARKEST = 0.02
 _MOMENTS = 3 + 3 + 3 + 3
 _NUM_STATISTICS = _MOMENTS + 3 * len(_BINS) + len(_CHROMA) ** 2
@@ -22,7 +25,8 @@ class ColourReader(nn.Module):
 
     A patch tells what a thing is, but a wrong tint only shows in the whole of a layer against the
     whole of the rest: the cue of colour transfer by statistics (Reinhard et al., "Color Transfer
-    between Images", 2001), read by a network instead of matched.
+    between Images", 2001), read by a network instead of matched. `tint` turns the numbers into
+    fields that are alike all over the layer; new, it says nothing.
     """
 
     def __init__(self, width: int) -> None:
@@ -35,25 +39,29 @@ class ColourReader(nn.Module):
             nn.Linear(width, width),
             nn.SiLU(),
         )
+        self.tint = zeroed(nn.Linear(width, sum(WIDTHS)))
 
-    def forward(self, small: Layers, light: Float[Tensor, "b 9"]) -> Float[Tensor, "b m d"]:
-        """The numbers of each layer; `light` as the network is told of it."""
-        num_layers = small.rgba.shape[1] - 1
-        with torch.autocast(small.rgba.device.type, enabled=False):
-            seen = _regions(small)
+    def forward(self, thin: Layers, light: Float[Tensor, "b 9"]) -> Float[Tensor, "b m d"]:
+        """The numbers of each thinned layer; `light` as the network is told of it."""
+        num_layers = thin.rgba.shape[1] - 1
+        with torch.autocast(thin.rgba.device.type, enabled=False):
+            seen = _regions(thin)
         told = light[:, None].expand(-1, num_layers, -1)
         return self.read(torch.cat([seen, told], dim=-1))
 
 
+def thinned(layers: Layers) -> Layers:
+    """The layers by a ninth of their pixels."""
+    return Layers(rgba=layers.rgba[..., ::EVERY, ::EVERY], present=layers.present)
+
+
 @torch.no_grad()
-def _regions(small: Layers) -> Float[Tensor, "b m k"]:
+def _regions(thin: Layers) -> Float[Tensor, "b m k"]:
     """The statistics of each layer above the back, of what is seen around it, and of the back."""
-    rgba = small.rgba[..., ::_EVERY, ::_EVERY].flatten(-2)
-    thin = Layers(rgba=rgba[..., None], present=small.present)
-    shown = visibility(thin.alpha)[:, 1:, 0, :, 0].clamp(0, 1)
-    back = statistics(rgba[:, :1, :3], torch.ones_like(rgba[:, :1, 0]))
-    own = statistics(rgba[:, 1:, :3], shown)
-    around = statistics(stack(thin)[:, None, :, :, 0], 1 - shown)
+    rgb, picture = thin.rgb.flatten(-2), stack(thin)[:, None].flatten(-2)
+    shown = visibility(thin.alpha)[:, 1:, 0].flatten(-2).clamp(0, 1)
+    own, around = statistics(rgb[:, 1:], shown), statistics(picture, 1 - shown)
+    back = statistics(rgb[:, :1], torch.ones_like(rgb[:, :1, 0]))
     return torch.cat([own, around, back.expand_as(own)], dim=-1)
 
 

@@ -63,6 +63,17 @@ def certain(light: Light) -> LightEstimate:
     )
 
 
+def overcast(batch: int) -> LightEstimate:
+    """An overcast sky from the front: the least wrong where nothing is known."""
+    one = torch.ones(batch)
+    return LightEstimate(
+        direction=torch.tensor([0.0, 0.5, 0.2]).expand(batch, -1),
+        softness=0.5 * one,
+        ambient=0.5 * one,
+        colour=one[:, None].expand(-1, 3),
+    )
+
+
 class LightEstimator(nn.Module):
     """A small convolutional network: layers at working size -> LightEstimate.
 

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cldm.relation.blocks import Block, position
-from cldm.relation.colours import ColourReader
+from cldm.relation.colours import ColourReader, thinned
 from cldm.relation.estimate import AssumedLight, LightEstimate, LightEstimator, assumed, certain
-from cldm.relation.fields import WIDTHS
+from cldm.relation.fields import fields_of, tones_of
 from cldm.relation.guides import Guides, LightHint, guides
 from cldm.relation.patches import Patches, View
 from cldm.relation.tones import Tones, applied
@@ -45,7 +45,6 @@ class LearnedRelation(nn.Module, ABC):
         self.blocks = nn.ModuleList(Block(width, num_heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.head = self.look.head(width)
-        self.tint = zeroed(nn.Linear(width, sum(WIDTHS)))
 
     @abstractmethod
     def mixed(self, tokens: Float[Tensor, "b n p d"], view: View) -> Float[Tensor, "b n p d"]:
@@ -66,6 +65,13 @@ class LearnedRelation(nn.Module, ABC):
         with torch.autocast(layers.rgba.device.type, enabled=False):
             return applied(tones, layers)
 
+    def overall(self, thin: Layers, light: AssumedLight) -> Effects:
+        """What it says of each of thinned layers as a whole, before it looks at any place."""
+        said = self.colours.tint(self.colours(thin, light.numbers)).float()[..., None, None]
+        none = said.new_zeros(*said.shape[:2], 1, 1, 1)
+        nowhere = Guides(key=none, sky=none, shade=none, mirror=none)
+        return applied(tones_of(fields_of(said), nowhere, thin.present[:, 1:]), thin)
+
     @torch.no_grad()
     def assumed(self, small: Layers, hint: LightHint) -> AssumedLight:
         """The light that it goes by for layers of working size."""
@@ -76,8 +82,8 @@ class LearnedRelation(nn.Module, ABC):
         """What it says of layers of working size and their guides under a light."""
         view = self.look(small, light, guides)
         place = position(view.grid, self.width).to(view.patches.device)
-        colours = self.colours(small, view.light)
+        colours = self.colours(thinned(small), view.light)
         tokens = self.embed(view.patches) + place + self.light(view.light)[:, None, None]
         tokens = tokens + F.pad(self.character(colours), (0, 0, 1, 0))[:, :, None]
         answers = self.head(self.norm(self.mixed(tokens, view)[:, 1:]))
-        return view.tones(answers, self.tint(colours))
+        return view.tones(answers, self.colours.tint(colours))

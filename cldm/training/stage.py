@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from cldm.build import build_model, widths_of
-from cldm.config import Learning, ModelConfig, RunConfig
+from cldm.config import Learning, ModelConfig, RunConfig, Stage
 from cldm.data import Assets, CanvasDataset, read_assets, shards_of
 from cldm.examples import ExampleDataset
 from cldm.latents import cached_latents
@@ -21,6 +21,7 @@ from cldm.model import LayerDiffusion, visiting
 from cldm.relation.learned import LearnedRelation
 from cldm.runtime import usable_device
 from cldm.training.autoencoder import AutoencoderTraining
+from cldm.training.colours import ColourTraining
 from cldm.training.layers import LayersTraining
 from cldm.training.learning import choose, save_learned
 from cldm.training.light import LightTraining
@@ -160,15 +161,31 @@ def prepare_light(
     )
 
 
+def prepare_colours(
+    config: ModelConfig, run: RunConfig, scenes: Dataset[Scene], unseen: list[Scene]
+) -> Prepared:
+    """Thinned scenes with known light, made by the caller. Raises ConfigError where no network
+    learns."""
+    stage, network = config.training.colours, _learned(config, run)
+    return Prepared(
+        module=ColourTraining(network, stage),
+        save=partial(_save_part, network.colours),
+        batches=DataLoader(scenes, batch_size=None),
+        validation=unseen,
+        num_steps=stage.num_steps,
+    )
+
+
 def prepare_relation(
     config: ModelConfig, run: RunConfig, scenes: Dataset[Scene], unseen: list[Scene]
 ) -> Prepared:
-    """Scenes with known light; the caller makes them. The estimator is the light stage's, where
-    there is one. Raises ConfigError where no network learns."""
+    """Scenes with known light; the caller makes them. What the stages before it trained is put in,
+    where it is there. Raises ConfigError where no network learns."""
     stage, network = config.training.relation, _learned(config, run)
-    trained = Path(run.folder) / "light.safetensors"
-    if trained.is_file():
-        load_weights(network.estimator, trained)
+    for before, part in ((Stage.light, network.estimator), (Stage.colours, network.colours)):
+        trained = Path(run.folder) / f"{before.value}.safetensors"
+        if trained.is_file():
+            load_weights(part, trained)
     return Prepared(
         module=RelationTraining(network, stage),
         save=partial(_save_part, network),
