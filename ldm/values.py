@@ -6,6 +6,7 @@ alpha is straight, lengths in a picture are shares of its width and height.
 """
 
 from dataclasses import dataclass, fields, replace
+from types import EllipsisType
 from typing import TypeVar
 
 import torch
@@ -13,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Value = TypeVar("Value", bound="TensorValue")
-Index = Tensor | slice | tuple[Tensor, ...]
+Index = Tensor | slice | tuple[Tensor | slice | EllipsisType, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

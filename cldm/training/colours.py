@@ -70,8 +70,7 @@ class ColourTraining(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with one cycle of the learning rate."""
-        parts = [self.network.colours, self.network.tint]
-        weights = [weight for part in parts for weight in part.parameters()]
+        weights = list(self.network.colours.parameters())
         return one_cycle(weights, self.stage.learning_rate, self.stage.num_steps)
 
     def example(self, batch: Scene) -> Float[Tensor, "b 3 3 h w"]:

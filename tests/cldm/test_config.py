@@ -29,6 +29,7 @@ KEYS = {
     "training.autoencoder": "num_steps batch_size learning_rate",
     "training.layers": "num_steps batch_size learning_rate",
     "training.light": "num_steps batch_size learning_rate",
+    "training.colours": "num_steps batch_size learning_rate",
     "training.relation": "num_steps batch_size learning_rate rendered_steps told cut_out"
     " recoloured_cut_out recoloured roughened",
     "training.relation.weights": "composite stillness relit shadow reflection alpha light",
