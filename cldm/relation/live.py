@@ -15,8 +15,7 @@ from cldm.relation.estimate import AssumedLight
 from cldm.relation.guides import Guides, LightHint, gathered, unshared
 from cldm.relation.learned import LearnedRelation
 from cldm.relation.placed import Placed
-from cldm.relation.tones import Box, Raising, Tones, near, raising, worked
-from ldm.effects import painted
+from cldm.relation.tones import Box, Raising, Tones, near, raising, refined
 from ldm.values import Layers
 
 _TILE = 128  # pixels along each side, more or less: what is worked on at once fits the cache
@@ -73,9 +72,15 @@ class LivePicture:
             nearby = raise_near.near
             drawn = _present(layers, nearby.cut(tones), nearby.cut(loud), box)
             if box not in self._drawn or not self._drawn[box].shows(drawn):
-                box.cut(self._colours).copy_(_flat(drawn, raise_near, box))
+                self._draw(drawn, raise_near)
                 self._drawn[box] = drawn
         return self._picture
+
+    def _draw(self, drawn: _Drawn, near: Raising) -> None:
+        back, *objects = drawn.layers
+        near.box.cut(self._picture[0]).copy_(back.own(near.box))
+        for layer, tones in zip(objects, drawn.tones, strict=True):
+            _lay(self._picture[0, :3], layer, Tones(maps=tones[None, None]), near)
 
     def _tones(self, layers: Sequence[Placed], hint: LightHint) -> Float[Tensor, "m 12 y x"]:
         """What the network says, where it can show: on a layer, behind it, on its mirror image."""
@@ -168,20 +173,24 @@ def _present(
     heard = loud.flatten(2).amax(dim=-1) > _NOTHING
     for slot, (does, shines) in enumerate(heard.tolist()):
         layer = layers[slot + 1]
-        lies = layer.box.meets(box) or (shines and layer.image_box.meets(box))
+        lies = layer.box.common(box) or (shines and layer.image_box.common(box))
         if lies or does:
             found.append(layer if lies else _NOWHERE)
             slots.append(slot)
     return _Drawn(layers=(layers[0], *found), tones=tones[slots])
 
 
-def _flat(drawn: _Drawn, raise_near: Raising, box: Box) -> Float[Tensor, "1 3 h w"]:
-    """The picture in a box, as it is defined."""
-    objects = drawn.layers[1:]
-    rgba = torch.stack([layer.own(box) for layer in drawn.layers])[None]
-    layers = Layers(rgba=rgba, present=torch.ones(rgba.shape[:2], dtype=torch.bool))
-    image = (
-        torch.stack([layer.mirrored(box) for layer in objects])[None] if objects else rgba[:, 1:]
-    )
-    effects = worked(Tones(maps=raise_near(drawn.tones)[None]), layers, image)
-    return painted(layers, effects)
+def _lay(picture, layer, tones, near) -> None:
+    """Lay a layer over what lies behind it in a box: its mirror image, its shadow, itself."""
+    change, lift, shadow, gloss, shift, sharpen = (part[0, 0] for part in tones.parts)
+    seen = near.box.common(layer.image_box)
+    if seen and gloss.any():
+        rgb, alpha = layer.mirrored(seen).split([3, 1])
+        seen.cut(picture).lerp_(rgb, near(gloss, seen).clamp_(0, 1).mul_(alpha))
+    if shadow.any():
+        near.box.cut(picture).mul_(near(shadow, near.box).add_(1))
+    seen = near.box.common(layer.box)
+    if seen:
+        rgb, alpha = layer.own(seen).split([3, 1])
+        lit = torch.addcmul(near(lift, seen), rgb, near(change, seen).add_(1)).clamp_(0, 1)
+        seen.cut(picture).lerp_(lit, refined(alpha, near(shift, seen), near(sharpen, seen)))
