@@ -27,7 +27,9 @@ class Box:
 
     def common(self, other: "Box") -> "Box":
         """What both share; it may be nothing."""
-        return Box(rows=_common(self.rows, other.rows), columns=_common(self.columns, other.columns))
+        return Box(
+            rows=_common(self.rows, other.rows), columns=_common(self.columns, other.columns)
+        )
 
     def __bool__(self) -> bool:
         """Whether there is a pixel in it."""
@@ -52,12 +54,12 @@ class Tones(TensorValue):
     the mirror image is seen; shift and sharpen, how the edge of alpha moves and hardens.
     """
 
-    maps: Float[Tensor, "b m 12 y x"]
+    maps: Float[Tensor, "*b 12 y x"]
 
     @property
     def parts(self) -> tuple[Tensor, ...]:
-        """Change, lift, shadow, gloss, shift and sharpen apart, each `[b m c y x]`."""
-        return self.maps.split((3, 3, 3, 1, 1, 1), dim=2)
+        """Change, lift, shadow, gloss, shift and sharpen apart, each `[*b c y x]`."""
+        return self.maps.split((3, 3, 3, 1, 1, 1), dim=-3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +147,15 @@ def worked(tones: Tones, layers: Layers, image: Float[Tensor, "b m 4 h w"]) -> E
         reflection=_above_back(_reflection(gloss, image), 0.0),
         alpha=torch.cat([layers.alpha[:, :1], refined(alpha, shift, sharpen)], dim=1),
     )
+
+
+def lit(
+    rgb: Float[Tensor, "*b 3 h w"],
+    change: Float[Tensor, "*b 3 h w"],
+    lift: Float[Tensor, "*b 3 h w"],
+) -> Float[Tensor, "*b 3 h w"]:
+    """The colours of a layer in its light: what multiply and add of `worked` make of them."""
+    return torch.addcmul(lift, rgb, 1 + change).clamp(0, 1)
 
 
 def _above_back(objects: Float[Tensor, "b m c h w"], neutral: float) -> Float[Tensor, "b n c h w"]:
