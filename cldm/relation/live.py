@@ -15,7 +15,7 @@ from cldm.relation.estimate import AssumedLight
 from cldm.relation.guides import Guides, LightHint, gathered, unshared
 from cldm.relation.learned import LearnedRelation
 from cldm.relation.placed import Placed
-from cldm.relation.tones import Box, Raising, Tones, lit, near, raising, refined
+from cldm.relation.tones import Box, Raising, Tones, near, raising, refined, toned
 from ldm.values import Layers
 
 _TILE = 256  # pixels: what is worked on at once fits the cache, and there are not many tiles
@@ -189,5 +189,5 @@ def _lay(
     if seen:
         rgb, alpha = layer.own(seen).split([3, 1])
         edge = refined(alpha, raised(shift, seen), raised(sharpen, seen))
-        colour = lit(rgb, raised(change, seen), raised(lift, seen))
+        colour = toned(rgb, raised(change, seen), raised(lift, seen))
         seen.cut(picture).lerp_(colour, edge)

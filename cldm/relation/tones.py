@@ -149,7 +149,7 @@ def worked(tones: Tones, layers: Layers, image: Float[Tensor, "b m 4 h w"]) -> E
     )
 
 
-def lit(
+def toned(
     rgb: Float[Tensor, "*b 3 h w"],
     change: Float[Tensor, "*b 3 h w"],
     lift: Float[Tensor, "*b 3 h w"],

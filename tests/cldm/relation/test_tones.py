@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from subjects import planet
 
-from cldm.relation.tones import Box, Tones, lit, raised, raising, worked
+from cldm.relation.tones import Box, Tones, raised, raising, toned, worked
 from ldm.compositing import resize
 from ldm.values import Layers
 
@@ -45,4 +45,4 @@ def test_light_on_a_layer_is_what_its_sheets_show() -> None:
     change, lift, *_ = Tones(maps=maps).parts
     shown = worked(Tones(maps=maps), layers, rgba[:, 1:])
     sheets = (layers.rgb * shown.multiply + shown.add)[:, 1:].clamp(0, 1)
-    assert (lit(layers.rgb[:, 1:], change, lift) - sheets).abs().amax() < 0.3 / 255
+    assert (toned(layers.rgb[:, 1:], change, lift) - sheets).abs().amax() < 0.3 / 255
