@@ -74,18 +74,6 @@ def shown(layers: Layers, effects: Effects) -> Float[Tensor, "b 3 h w"]:
     return rgb
 
 
-def painted(layers: Layers, effects: Effects) -> Float[Tensor, "b 3 h w"]:
-    """What `shown` shows of layers that are all there before an opaque back, in a third of the
-    time: no sheets are made."""
-    back, *colours = (layers.rgb * effects.multiply + effects.add).clamp(0, 1).unbind(1)
-    picture = back
-    for slot, colour in enumerate(colours, start=1):
-        mirror, share = effects.reflection[:, slot].split([3, 1], dim=1)
-        behind = torch.lerp(picture, mirror, share) * effects.shadow[:, slot]
-        picture = torch.lerp(behind, colour, effects.alpha[:, slot])
-    return picture
-
-
 def agreeing(layers: Layers, effects: Effects) -> Layers:
     """Layers cut from the picture under effects: with the light on them and the shadows and
     reflections that fall on them painted in, so that plainly stacked they show that picture."""

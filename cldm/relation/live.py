@@ -15,13 +15,12 @@ from cldm.relation.estimate import AssumedLight
 from cldm.relation.guides import Guides, LightHint, gathered, unshared
 from cldm.relation.learned import LearnedRelation
 from cldm.relation.placed import Placed
-from cldm.relation.tones import Box, Raising, Tones, near, raising, worked
-from ldm.effects import painted
+from cldm.relation.tones import Box, Raising, Tones, near, raising, refined, toned
 from ldm.values import Layers
 
-_TILE = 128  # pixels along each side, more or less: what is worked on at once fits the cache
+_TILE = 256  # pixels: what is worked on at once fits the cache, and there are not many tiles
 _UNSEEN = 0.35 / 255  # tones that can change the picture by less show the same
-_NOTHING = 0.03 / 255  # what is fainter shows nothing
+_NOTHING = 0.01 / 255  # what is fainter shows nothing
 _NOWHERE = Placed(rgba=torch.zeros(4, 0, 0), image=torch.zeros(4, 0, 0), top=0, left=0)
 
 
@@ -45,17 +44,19 @@ class LivePicture:
     """One picture that follows its layers.
 
     It is what `flatten(effects_document(...))` shows of all of them, within half of 1/255; but
-    where neither a layer nor what the network says of one has changed, nothing is drawn anew.
+    where neither a layer nor what the network says of one has changed, nothing is drawn anew, tile
+    by tile: `tile` is the side of one in pixels.
     """
 
-    def __init__(self, network: LearnedRelation, size: tuple[int, int]) -> None:
+    def __init__(
+        self, network: LearnedRelation, size: tuple[int, int], *, tile: int = _TILE
+    ) -> None:
         self.network = network
         self.size = size
         self._working = network.look.working(size)
         self._picture = torch.ones(1, 4, *size)
-        self._colours, _ = self._picture.split([3, 1], dim=1)
         like = torch.zeros(self._working)
-        self._tiles = [(box, raising(box, size, like)) for box in _tiles(size)]
+        self._tiles = [raising(box, size, like) for box in _tiles(size, tile)]
         self._drawn: dict[Box, _Drawn] = {}
         self._small: list[tuple[Placed, Tensor]] = []
         self._guides: list[tuple[Placed, Guides]] = []
@@ -68,12 +69,14 @@ class LivePicture:
         The next call draws into the same tensor.
         """
         tones = self._tones(layers, hint)
-        loud = torch.stack([_strength(tones), _gloss(tones).abs()], dim=1)
-        for box, raise_near in self._tiles:
-            nearby = raise_near.near
-            drawn = _present(layers, nearby.cut(tones), nearby.cut(loud), box)
+        for raised in self._tiles:
+            box = raised.box
+            drawn = _present(layers, raised.near.cut(tones), box)
             if box not in self._drawn or not self._drawn[box].shows(drawn):
-                box.cut(self._colours).copy_(_flat(drawn, raise_near, box))
+                back, *objects = drawn.layers
+                box.cut(self._picture[0]).copy_(back.own(box))
+                for layer, own in zip(objects, drawn.tones, strict=True):
+                    _lay(self._picture[0, :3], layer, own, raised)
                 self._drawn[box] = drawn
         return self._picture
 
@@ -87,7 +90,7 @@ class LivePicture:
         change, lift, shadow, gloss, shift, sharpen = (part[0] for part in said.parts)
         inside = F.max_pool2d((small.alpha[0, 1:] > 0).float(), 3, stride=1, padding=1)
         own = (change * inside, lift * inside, shadow, gloss, shift * inside, sharpen * inside)
-        tones = torch.cat(own, dim=1)
+        tones = F.hardshrink(torch.cat(own, dim=1), _NOTHING)
         for gloss, layer in zip(_gloss(tones), layers[1:], strict=True):
             _silence_outside(gloss, layer.image_box, self.size)
         return tones
@@ -125,10 +128,10 @@ def _kept(known: Sequence[tuple[Placed, Made]], layer: Placed, make: Callable[[]
     return make()
 
 
-def _tiles(size: tuple[int, int]) -> Iterator[Box]:
+def _tiles(size: tuple[int, int], tile: int) -> Iterator[Box]:
     """Boxes that cover the picture."""
     rows, columns = (
-        [range(start, min(start + _TILE, length)) for start in range(0, length, _TILE)]
+        [range(start, min(start + tile, length)) for start in range(0, length, tile)]
         for length in size
     )
     for part, other in product(rows, columns):
@@ -136,8 +139,8 @@ def _tiles(size: tuple[int, int]) -> Iterator[Box]:
 
 
 def _gloss(tones: Float[Tensor, "m 12 y x"]) -> Float[Tensor, "m y x"]:
-    *_, gloss, _, _ = Tones(maps=tones[None]).parts
-    return gloss[0, :, 0]
+    *_, gloss, _, _ = Tones(maps=tones).parts
+    return gloss[:, 0]
 
 
 def _silence_outside(gloss: Float[Tensor, "y x"], box: Box, size: tuple[int, int]) -> None:
@@ -152,36 +155,39 @@ def _silence_outside(gloss: Float[Tensor, "y x"], box: Box, size: tuple[int, int
 def _strength(tones: Float[Tensor, "m 12 y x"]) -> Float[Tensor, "m y x"]:
     """By how much tones change any colour of the picture, at most: each of the maps that speak of
     it by its own value."""
-    change, lift, shadow, *others = Tones(maps=tones[None].abs()).parts
-    return (change + lift + shadow).amax(dim=2)[0] + torch.cat(others, dim=2).sum(dim=2)[0]
+    change, lift, shadow, *others = Tones(maps=tones.abs()).parts
+    return (change + lift + shadow).amax(dim=1) + torch.cat(others, dim=1).sum(dim=1)
 
 
-def _present(
-    layers: Sequence[Placed],
-    tones: Float[Tensor, "m 12 y x"],
-    loud: Float[Tensor, "m 2 y x"],
-    box: Box,
-) -> _Drawn:
-    """The layers that do something in a box; `loud`: the strength of their tones, and of gloss."""
+def _present(layers: Sequence[Placed], tones: Float[Tensor, "m 12 y x"], box: Box) -> _Drawn:
+    """The layers that do something in a box."""
     found: list[Placed] = []
     slots: list[int] = []
-    heard = loud.flatten(2).amax(dim=-1) > _NOTHING
-    for slot, (does, shines) in enumerate(heard.tolist()):
-        layer = layers[slot + 1]
-        lies = layer.box.meets(box) or (shines and layer.image_box.meets(box))
+    for slot, (layer, does) in enumerate(zip(layers[1:], tones.flatten(1).any(1), strict=True)):
+        lies = layer.box.common(box) or layer.image_box.common(box)
         if lies or does:
             found.append(layer if lies else _NOWHERE)
             slots.append(slot)
     return _Drawn(layers=(layers[0], *found), tones=tones[slots])
 
 
-def _flat(drawn: _Drawn, raise_near: Raising, box: Box) -> Float[Tensor, "1 3 h w"]:
-    """The picture in a box, as it is defined."""
-    objects = drawn.layers[1:]
-    rgba = torch.stack([layer.own(box) for layer in drawn.layers])[None]
-    layers = Layers(rgba=rgba, present=torch.ones(rgba.shape[:2], dtype=torch.bool))
-    image = (
-        torch.stack([layer.mirrored(box) for layer in objects])[None] if objects else rgba[:, 1:]
-    )
-    effects = worked(Tones(maps=raise_near(drawn.tones)[None]), layers, image)
-    return painted(layers, effects)
+def _lay(
+    picture: Float[Tensor, "3 h w"],
+    layer: Placed,
+    tones: Float[Tensor, "12 y x"],
+    raised: Raising,
+) -> None:
+    """Lay a layer over what a box of the picture shows: its mirror image, its shadow, itself."""
+    change, lift, shadow, gloss, shift, sharpen = Tones(maps=tones).parts
+    seen = raised.box.common(layer.image_box)
+    if seen and gloss.any():
+        rgb, alpha = layer.mirrored(seen).split([3, 1])
+        seen.cut(picture).lerp_(rgb, alpha * raised(gloss, seen).clamp(0, 1))
+    if shadow.any():
+        raised.box.cut(picture).mul_(1 + raised(shadow, raised.box))
+    seen = raised.box.common(layer.box)
+    if seen:
+        rgb, alpha = layer.own(seen).split([3, 1])
+        edge = refined(alpha, raised(shift, seen), raised(sharpen, seen))
+        colour = toned(rgb, raised(change, seen), raised(lift, seen))
+        seen.cut(picture).lerp_(colour, edge)

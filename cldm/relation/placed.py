@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from jaxtyping import Float
 from torch import Tensor
 
-from cldm.relation.tones import Box
+from cldm.relation.tones import Box, whole
 from ldm.compositing import premultiply, resampling, unpremultiply
 
 _SOLID = 0.5  # a body stands on the lowest row that has such alpha, as in `ldm.projection`
@@ -48,18 +48,17 @@ class Placed:
         return self.rgba is other.rgba and (self.top, self.left) == (other.top, other.left)
 
     def own(self, box: Box) -> Float[Tensor, "4 h3 w3"]:
-        """What lies of the bitmap in a box of the picture."""
-        return _pasted(self.rgba, self.top, self.left, box)
+        """What lies of the bitmap in a box inside its own; no copy."""
+        return _inside(self.rgba, self.top, self.left, box)
 
     def mirrored(self, box: Box) -> Float[Tensor, "4 h3 w3"]:
-        """What lies of its mirror image in a box of the picture."""
-        return _pasted(self.image, self.foot, self.left, box)
+        """What lies of its mirror image in a box inside that image's; no copy."""
+        return _inside(self.image, self.foot, self.left, box)
 
     def small(self, size: tuple[int, int], working: tuple[int, int]) -> Float[Tensor, "4 y x"]:
         """On the whole picture of `size`, brought to a smaller one, as `resize` does it."""
-        rows = _overlap(range(size[0]), self.top, self.rgba.shape[1])
-        columns = _overlap(range(size[1]), self.left, self.rgba.shape[2])
-        seen = Box(rows=rows, columns=columns)
+        seen = self.box.common(whole(size))
+        rows, columns = seen.rows, seen.columns
         none, one = self.rgba.new_zeros(1), self.rgba.new_ones(1)
         down = resampling(none, one, size[0], working[0])[0, :, rows.start : rows.stop]
         across = resampling(none, one, size[1], working[1])[0, :, columns.start : columns.stop]
@@ -90,24 +89,7 @@ def _extent(line: Float[Tensor, " k"]) -> range:
     return range(int(found[0]), int(found[-1]) + 1) if len(found) else range(0)
 
 
-def _overlap(part: range, start: int, length: int) -> range:
-    """Where something that lies from `start` on meets a part of a line."""
-    first = min(max(part.start, start), part.stop)
-    return range(first, max(first, min(part.stop, start + length)))
-
-
-def _pasted(rgba: Float[Tensor, "4 h w"], top: int, left: int, box: Box) -> Tensor:
-    """The box `[4 h3 w3]` of a picture on which nothing but a bitmap lies."""
-    rows = _overlap(box.rows, top, rgba.shape[1])
-    columns = _overlap(box.columns, left, rgba.shape[2])
-    inside = rgba[:, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-    if (rows, columns) == (box.rows, box.columns):
-        return inside
-    canvas = rgba.new_zeros(4, len(box.rows), len(box.columns))
-    place = Box(rows=_moved(rows, box.rows.start), columns=_moved(columns, box.columns.start))
-    place.cut(canvas).copy_(inside)
-    return canvas
-
-
-def _moved(part: range, origin: int) -> range:
-    return range(part.start - origin, part.stop - origin)
+def _inside(rgba: Float[Tensor, "4 h w"], top: int, left: int, box: Box) -> Tensor:
+    """The box of the picture, which lies inside a bitmap's."""
+    rows, columns = box.rows, box.columns
+    return rgba[:, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]

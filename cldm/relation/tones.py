@@ -10,7 +10,7 @@ from ldm.compositing import resampling
 from ldm.projection import lowest_row, mirrored
 from ldm.values import Effects, Layers, TensorValue
 
-_BLACK = 0.02  # darker colours are taken for this when they are divided by
+_BLACK = 1 / 255  # darker colours are taken for this when they are divided by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +25,19 @@ class Box:
         rows, columns = self.rows, self.columns
         return pixels[..., rows.start : rows.stop, columns.start : columns.stop]
 
-    def meets(self, other: "Box") -> bool:
-        """Whether both share a pixel."""
-        return _meet(self.rows, other.rows) and _meet(self.columns, other.columns)
+    def common(self, other: "Box") -> "Box":
+        """What both share; it may be nothing."""
+        return Box(
+            rows=_common(self.rows, other.rows), columns=_common(self.columns, other.columns)
+        )
+
+    def __bool__(self) -> bool:
+        """Whether there is a pixel in it."""
+        return bool(self.rows and self.columns)
 
 
-def _meet(one: range, other: range) -> bool:
-    return max(one.start, other.start) < min(one.stop, other.stop)
+def _common(one: range, other: range) -> range:
+    return range(max(one.start, other.start), min(one.stop, other.stop))
 
 
 def whole(size: tuple[int, int]) -> Box:
@@ -48,12 +54,12 @@ class Tones(TensorValue):
     the mirror image is seen; shift and sharpen, how the edge of alpha moves and hardens.
     """
 
-    maps: Float[Tensor, "b m 12 y x"]
+    maps: Float[Tensor, "*b 12 y x"]
 
     @property
     def parts(self) -> tuple[Tensor, ...]:
-        """Change, lift, shadow, gloss, shift and sharpen apart, each `[b m c y x]`."""
-        return self.maps.split((3, 3, 3, 1, 1, 1), dim=2)
+        """Change, lift, shadow, gloss, shift and sharpen apart, each `[*b c y x]`."""
+        return self.maps.split((3, 3, 3, 1, 1, 1), dim=-3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,19 +69,24 @@ class Raising:
     A product with two narrow matrices: many times faster than `interpolate`, and exact in any box.
     """
 
+    box: Box
     near: Box
     rows: Float[Tensor, "h y"]
     columns: Float[Tensor, "w x"]
 
-    def __call__(self, maps: Float[Tensor, "*b y x"]) -> Float[Tensor, "*b h w"]:
-        """Raise maps that were cut to `near`."""
-        return self.rows @ (maps @ self.columns.T)
+    def __call__(self, maps: Float[Tensor, "*b y x"], part: Box) -> Float[Tensor, "*b h2 w2"]:
+        """Raise maps that were cut to `near` in a part of the box."""
+        top, left = self.box.rows.start, self.box.columns.start
+        rows = self.rows[part.rows.start - top : part.rows.stop - top]
+        columns = self.columns[part.columns.start - left : part.columns.stop - left]
+        return rows @ (maps @ columns.T)
 
 
 def raising(box: Box, size: tuple[int, int], maps: Float[Tensor, "*b y x"]) -> Raising:
     """How such maps of a whole picture are raised in a box of it at `size`."""
     nearby = near(box, size, (maps.shape[-2], maps.shape[-1]))
     return Raising(
+        box=box,
         near=nearby,
         rows=_weights(box.rows, size[0], nearby.rows, maps.shape[-2], maps),
         columns=_weights(box.columns, size[1], nearby.columns, maps.shape[-1], maps),
@@ -98,7 +109,8 @@ def raised(maps: Float[Tensor, "*b y x"], size: tuple[int, int]) -> Float[Tensor
     """Smooth maps of a whole picture brought to `size`."""
     if maps.shape[-2:] == size:
         return maps
-    return raising(whole(size), size, maps)(maps)
+    box = whole(size)
+    return raising(box, size, maps)(maps, box)
 
 
 def _weights(part: range, full: int, nearby: range, length: int, like: Tensor) -> Tensor:
@@ -133,8 +145,17 @@ def worked(tones: Tones, layers: Layers, image: Float[Tensor, "b m 4 h w"]) -> E
         add=_above_back(bounded(add, 0.0, 1.0), 0.0),
         shadow=_above_back(1 + shadow, 1.0),
         reflection=_above_back(_reflection(gloss, image), 0.0),
-        alpha=torch.cat([layers.alpha[:, :1], _refined(alpha, shift, sharpen)], dim=1),
+        alpha=torch.cat([layers.alpha[:, :1], refined(alpha, shift, sharpen)], dim=1),
     )
+
+
+def toned(
+    rgb: Float[Tensor, "*b 3 h w"],
+    change: Float[Tensor, "*b 3 h w"],
+    lift: Float[Tensor, "*b 3 h w"],
+) -> Float[Tensor, "*b 3 h w"]:
+    """The colours of a layer in its light: what multiply and add of `worked` make of them."""
+    return torch.addcmul(lift, rgb, 1 + change).clamp(0, 1)
 
 
 def _above_back(objects: Float[Tensor, "b m c h w"], neutral: float) -> Float[Tensor, "b n c h w"]:
@@ -151,11 +172,11 @@ def _reflection(
     return torch.cat([rgb * (alpha > 0), alpha], dim=2)
 
 
-def _refined(
-    alpha: Float[Tensor, "b m 1 h w"],
-    shift: Float[Tensor, "b m 1 h w"],
-    sharpen: Float[Tensor, "b m 1 h w"],
-) -> Float[Tensor, "b m 1 h w"]:
+def refined(
+    alpha: Float[Tensor, "*b 1 h w"],
+    shift: Float[Tensor, "*b 1 h w"],
+    sharpen: Float[Tensor, "*b 1 h w"],
+) -> Float[Tensor, "*b 1 h w"]:
     """Alpha moved and hardened within its soft edge only."""
     edge = 4 * alpha * (1 - alpha)
     return bounded(alpha + edge * (shift + sharpen * (2 * alpha - 1)), 0.0, 1.0)

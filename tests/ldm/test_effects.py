@@ -4,7 +4,7 @@ import torch
 
 from ldm.compositing import stack
 from ldm.document import Blend, flatten
-from ldm.effects import effects_document, painted
+from ldm.effects import effects_document
 from ldm.values import Effects, Layers, identity_effects
 
 NAMES = ("back", "far", "near")
@@ -63,22 +63,6 @@ def test_shadow_darkens_what_lies_behind_only() -> None:
     top = value.rgba[:, 2]
     colour, alpha = top.split([3, 1], dim=1)
     torch.testing.assert_close(rgb, torch.lerp(0.5 * below, colour, alpha), atol=1e-6, rtol=0)
-
-
-def test_without_sheets_the_same_is_painted() -> None:
-    torch.manual_seed(0)
-    rgba = torch.rand(2, 3, 4, 8, 10)
-    rgba[:, 0, 3] = 1
-    value = Layers(rgba=rgba, present=torch.ones(2, 3, dtype=torch.bool))
-    effects = Effects(
-        multiply=torch.rand(2, 3, 3, 8, 10),
-        add=torch.rand(2, 3, 3, 8, 10),
-        shadow=torch.rand(2, 3, 3, 8, 10),
-        reflection=torch.rand(2, 3, 4, 8, 10),
-        alpha=torch.cat([rgba[:, :1, 3:], torch.rand(2, 2, 1, 8, 10)], dim=1),
-    )
-    rgb = flatten(effects_document(value, effects, NAMES)).split([3, 1], dim=1)[0]
-    torch.testing.assert_close(painted(value, effects), rgb, atol=1e-6, rtol=0)
 
 
 def test_picture_is_differentiable_in_every_effect() -> None:

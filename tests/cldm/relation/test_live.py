@@ -18,6 +18,7 @@ from ldm.projection import lowest_row, mirrored
 from ldm.values import Layers, Light
 
 SIZE = (240, 288)
+TILE = 128
 
 
 def hint(azimuth: float) -> LightHint:
@@ -68,7 +69,7 @@ def anew(made: RelationTransformer, layers: list[Placed], light: LightHint) -> T
 def test_random_edits_show_what_relating_anew_shows(seed: int) -> None:
     torch.manual_seed(seed)
     generator, made, layers, azimuth = random.Random(seed), network(), bitmaps(), 0.5
-    live = LivePicture(made, SIZE)
+    live = LivePicture(made, SIZE, tile=TILE)
     for edit in ("none", "move", "reorder", "turn", "hide", "move", "move"):
         back, *objects = layers
         if edit == "move":
@@ -86,20 +87,22 @@ def test_random_edits_show_what_relating_anew_shows(seed: int) -> None:
 
 
 def test_where_nothing_changes_nothing_is_drawn() -> None:
-    live, layers = LivePicture(network(), SIZE), bitmaps()
+    live, layers = LivePicture(network(), SIZE, tile=TILE), bitmaps()
     live.show(layers, hint(0.5)).fill_(7)
     assert (live.show(layers, hint(0.5)) == 7).all()
 
 
 def test_a_back_alone_is_shown_as_it_is() -> None:
     back = bitmaps()[0]
-    torch.testing.assert_close(LivePicture(network(), SIZE).show([back], hint(0.5))[0], back.rgba)
+    torch.testing.assert_close(
+        LivePicture(network(), SIZE, tile=TILE).show([back], hint(0.5))[0], back.rgba
+    )
 
 
 def test_a_moved_layer_leaves_what_is_far_away() -> None:
     torch.manual_seed(0)
     made = RelationTransformer(width=32, depth=1, num_heads=2, working_size=64, patch=8)
-    live, layers = LivePicture(made, SIZE), bitmaps()
+    live, layers = LivePicture(made, SIZE, tile=TILE), bitmaps()
     live.show(layers, hint(0.5)).fill_(7)
     layers[2] = layers[2].at(layers[2].top, layers[2].left + 5)
     found = live.show(layers, hint(0.5))
