@@ -18,13 +18,16 @@ from cldm.brief import (
     LightBrief,
     MaskBrief,
     light_brief,
+    light_of,
     read_brief,
     task_of,
 )
 from cldm.config import ModelConfig
 from cldm.model import LayerDiffusion
+from studio_arrangement import Pull, read_pull
 from studio_painting import Drawn, Painted, light_up, paint
 from studio_rows import Mask, Rows, coloured, follow, read_masks, thumbnail
+from studio_stage import Frame
 
 _WAITING = [gr.update(value=None, interactive=False)] * 3  # of the downloads
 
@@ -126,16 +129,36 @@ class Studio:
         azimuth: float,
         elevation: float,
         softness: float,
-    ) -> Iterator[list[Any]]:
-        """What was drawn in another light, or in the one that is estimated, with files."""
+    ) -> Any:
+        """What was drawn in another light, or in the one that is estimated."""
         if drawn is None:
-            return
+            return gr.skip()
         light = _light(azimuth, elevation, softness) if light_given else None
         estimated = light_brief(self.model.estimated_light(drawn.layers))
         brief = replace(drawn.brief, light=light)
+        return replace(drawn, brief=brief, light=light or estimated, hint=light_of(brief))
+
+    def drag(self, drawn: Drawn | None, pull: Pull | None) -> Any:
+        """The picture while a layer is pulled."""
+        pulled = drawn.pulled(pull) if drawn and pull else None
+        return Frame(picture=pulled.seen()) if pulled else gr.skip()
+
+    def drop(self, drawn: Drawn | None, event: gr.EventData) -> Any:
+        """What was drawn, with the layer where the pull has ended."""
+        pull = read_pull(event._data)
+        return (drawn and pull and drawn.pulled(pull)) or gr.skip()
+
+    def finish(self, drawn: Drawn | None) -> Iterator[list[Any]]:
+        """Picture, layers and files of what was drawn as it is now."""
+        if drawn is None:
+            return
+        yield [f"Lighting. Seed {drawn.brief.seed}", gr.skip(), gr.skip(), *_WAITING]
+        num_shown = drawn.viewport.num_shown
         with tempfile.TemporaryDirectory() as name:
-            changed = replace(drawn, brief=brief, light=light or estimated)
-            yield _outcome(light_up(self.model, changed, Path(name)), brief)
+            *shown, _ = _outcome(light_up(self.model, drawn, Path(name)), drawn.brief)
+            # Where a layer is being pulled again, this is the past; its drop will finish anew.
+            if drawn.viewport.num_shown == num_shown:
+                yield shown
 
     def _masks(self, editor: Any) -> list[Mask]:
         return read_masks(editor["layers"] if editor else [], self.config.picture)

@@ -9,6 +9,7 @@ from cldm.config import ModelConfig
 from cldm.model import Order
 from ldm.sampler import Sampler
 from studio_rows import Rows, colour
+from studio_stage import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +128,7 @@ def _light() -> list[gr.Component]:
 def lay_outcome() -> list[gr.Component]:
     """What comes out, in the order that `Studio.generate` yields it."""
     status = gr.Textbox(label="Status", interactive=False, elem_id="status")
-    picture = gr.Image(
+    picture = Stage(
         label="Picture",
         format="png",
         height=400,

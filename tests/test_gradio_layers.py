@@ -112,8 +112,10 @@ def test_generate_yields_previews_then_files(tiny_model: LayerDiffusion, config)
         (True, LightBrief(azimuth=70.0, elevation=30.0, softness=0.5)),
         (False, None),
     ):
-        again = studio.relight(drawn, given, 70, 30, 0.5)
-        status, _, relit_layers, *files, relit = next(again)
+        relit = studio.relight(drawn, given, 70, 30, 0.5)
+        again = studio.finish(relit)
+        assert next(again)[0].startswith("Lighting")
+        status, _, relit_layers, *files = next(again)
         assert status.startswith("Finished")
         assert [np.asarray(layer).tolist() for layer, _ in relit_layers] == [
             np.asarray(layer).tolist() for layer, _ in layers
@@ -124,9 +126,45 @@ def test_generate_yields_previews_then_files(tiny_model: LayerDiffusion, config)
     assert studio.show_light(relit) != [70, 30, 0.5]
 
 
+def test_a_dropped_layer_lies_there_in_all_files(tiny_model: LayerDiffusion, config) -> None:
+    studio = Studio(tiny_model, config)
+    *_, (_, _, _, *_, drawn) = studio.generate(*asked([LEFT, RIGHT], "a duck", "a goose"))
+    row, column = np.unravel_index(drawn.layers.alpha[0, 2, 0].argmax(), (64, 64))
+    pull = [(column + 0.5) / 64, (row + 0.5) / 64, -20 / 64, -15 / 64]
+    frame = studio.drag(drawn, read_pull(pull))
+    moved = studio.drop(drawn, gr.EventData(None, pull))
+    expected = drawn.layers.rgba.clone()
+    expected[0, 2] = expected[0, 2].roll((-15, -20), (1, 2))
+    assert torch.equal(moved.layers.rgba, expected)
+    assert moved.brief == drawn.brief
+    for _, picture, layers, _, _, archive in list(studio.finish(moved))[1:]:  # noqa: B007
+        print(archive)
+    assert np.abs(np.asarray(frame.picture, int) - np.asarray(picture, int)).max() <= 1
+    assert np.array_equal(np.asarray(layers[2][0]), quantised(expected[:, 2]))
+
+
+def test_what_is_not_there_cannot_be_pulled(tiny_model: LayerDiffusion, config) -> None:
+    studio = Studio(tiny_model, config)
+    *_, (*_, drawn) = studio.generate(*asked([LEFT], "a duck"))
+    corner = [0.99, 0.99, -0.5, 0]
+    for each, pull in ((None, corner), (drawn, corner), (drawn, ["nonsense"]), (drawn, None)):
+        assert studio.drag(each, read_pull(pull)) == gr.skip()
+        assert studio.drop(each, gr.EventData(None, pull)) == gr.skip()
+
+
+def test_a_drag_makes_what_is_being_finished_the_past(tiny_model: LayerDiffusion, config) -> None:
+    studio = Studio(tiny_model, config)
+    *_, (*_, drawn) = studio.generate(*asked([LEFT], "a duck"))
+    finishing = studio.finish(drawn)
+    next(finishing)
+    drawn.seen()
+    assert list(finishing) == []
+
+
 def test_nothing_is_lit_before_it_is_drawn(tiny_model: LayerDiffusion, config: ModelConfig) -> None:
     studio = Studio(tiny_model, config)
-    assert list(studio.relight(None, True, 0, 0, 0)) == []
+    assert studio.relight(None, True, 0, 0, 0) == gr.skip()
+    assert list(studio.finish(None)) == []
     assert studio.show_light(None) == [gr.skip()] * 3
 
 
