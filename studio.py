@@ -152,8 +152,8 @@ class Studio:
         """Picture, layers and files of what was drawn as it is now."""
         if drawn is None:
             return
-        yield [f"Lighting. Seed {drawn.brief.seed}", gr.skip(), gr.skip(), *_WAITING]
         num_shown = drawn.viewport.num_shown
+        yield [f"Lighting. Seed {drawn.brief.seed}", gr.skip(), gr.skip(), *_WAITING]
         with tempfile.TemporaryDirectory() as name:
             *shown, _ = _outcome(light_up(self.model, drawn, Path(name)), drawn.brief)
             # Where a layer is being pulled again, this is the past; its drop will finish anew.

@@ -11,17 +11,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
 from psd_tools import PSDImage
 
 from cldm.brief import LightBrief, read_brief
 from cldm.config import ModelConfig
-from cldm.model import LayerDiffusion
+from cldm.model import LayerDiffusion, Task
+from ldm.sampler import Preview
+from ldm.values import Layers
 from studio_rows import Rows, coloured, follow
 
 # The door comes first: it sets what Gradio reads when it is imported.
 from gradio_layers import EXAMPLES, page, serve  # isort: skip
 import gradio as gr  # isort: skip
 from studio import Studio  # isort: skip
+from studio_arrangement import arranged, read_pull  # isort: skip
+from studio_painting import Drawn  # isort: skip
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = (
@@ -126,36 +133,54 @@ def test_generate_yields_previews_then_files(tiny_model: LayerDiffusion, config)
     assert studio.show_light(relit) != [70, 30, 0.5]
 
 
-def test_a_dropped_layer_lies_there_in_all_files(tiny_model: LayerDiffusion, config) -> None:
+@pytest.fixture
+def drawn(tiny_model: LayerDiffusion, config: ModelConfig) -> Drawn:
+    """Sand and two solid discs in a light that nobody gave."""
     studio = Studio(tiny_model, config)
-    *_, (_, _, _, *_, drawn) = studio.generate(*asked([LEFT, RIGHT], "a duck", "a goose"))
-    row, column = np.unravel_index(drawn.layers.alpha[0, 2, 0].argmax(), (64, 64))
-    pull = [(column + 0.5) / 64, (row + 0.5) / 64, -20 / 64, -15 / 64]
-    frame = studio.drag(drawn, read_pull(pull))
+    *_, (*_, drawn) = studio.generate(*asked([LEFT, RIGHT], "a duck", "a pea"))
+    rgba = drawn.layers.rgba.clone()
+    rgba[0, 1:, 3] = torch.from_numpy(np.stack([LEFT, RIGHT])).float()
+    solid = replace(drawn, arrangement=arranged(replace(drawn.layers, rgba=rgba)))
+    return studio.relight(solid, False, 0, 0, 0)
+
+
+def test_a_dropped_layer_lies_there_in_all_that_is_made(
+    tiny_model: LayerDiffusion, config: ModelConfig, drawn: Drawn
+) -> None:
+    studio, pull = Studio(tiny_model, config), [44.5 / 64, 40.5 / 64, -20 / 64, -15 / 64]
+    frame = studio.drag(drawn, read_pull(pull)).picture
     moved = studio.drop(drawn, gr.EventData(None, pull))
-    expected = drawn.layers.rgba.clone()
-    expected[0, 2] = expected[0, 2].roll((-15, -20), (1, 2))
-    assert torch.equal(moved.layers.rgba, expected)
-    assert moved.brief == drawn.brief
-    for _, picture, layers, _, _, archive in list(studio.finish(moved))[1:]:  # noqa: B007
-        print(archive)
-    assert np.abs(np.asarray(frame.picture, int) - np.asarray(picture, int)).max() <= 1
-    assert np.array_equal(np.asarray(layers[2][0]), quantised(expected[:, 2]))
+    before, after = drawn.layers.rgba[0], moved.layers.rgba[0]
+    assert torch.equal(after[:2], before[:2])
+    solid = torch.from_numpy(RIGHT).roll((-15, -20), (0, 1))
+    assert torch.equal(after[2] * solid, before[2].roll((-15, -20), (1, 2)) * solid)
+    assert torch.equal(after[2, 3] == 1, solid)
+    assert (moved.brief, moved.light) == (drawn.brief, drawn.light)
+    for _, picture, layers, *files in studio.finish(moved):
+        if layers == gr.skip():
+            continue
+        shown = np.asarray(picture, int)[:, :, :3]
+        assert np.abs(np.asarray(frame.convert("RGB"), int) - shown).max() <= 1
+        assert np.array_equal(np.asarray(layers[2][0])[:, :, 3] == 255, solid)
+        with zipfile.ZipFile(files[2]["value"]) as archive:
+            mask = np.asarray(Image.open(archive.open("mask_2.png")))
+        assert np.array_equal(mask, RIGHT)
+    assert files[0]["interactive"]
 
 
-def test_what_is_not_there_cannot_be_pulled(tiny_model: LayerDiffusion, config) -> None:
-    studio = Studio(tiny_model, config)
-    *_, (*_, drawn) = studio.generate(*asked([LEFT], "a duck"))
-    corner = [0.99, 0.99, -0.5, 0]
+def test_what_is_not_there_cannot_be_pulled(
+    tiny_model: LayerDiffusion, config: ModelConfig, drawn: Drawn
+) -> None:
+    studio, corner = Studio(tiny_model, config), [0.99, 0.99, -0.5, 0]
     for each, pull in ((None, corner), (drawn, corner), (drawn, ["nonsense"]), (drawn, None)):
         assert studio.drag(each, read_pull(pull)) == gr.skip()
         assert studio.drop(each, gr.EventData(None, pull)) == gr.skip()
 
 
-def test_a_drag_makes_what_is_being_finished_the_past(tiny_model: LayerDiffusion, config) -> None:
-    studio = Studio(tiny_model, config)
-    *_, (*_, drawn) = studio.generate(*asked([LEFT], "a duck"))
-    finishing = studio.finish(drawn)
+def test_a_drag_makes_what_is_being_finished_the_past(
+    tiny_model: LayerDiffusion, config: ModelConfig, drawn: Drawn
+) -> None:
+    finishing = Studio(tiny_model, config).finish(drawn)
     next(finishing)
     drawn.seen()
     assert list(finishing) == []
@@ -197,8 +222,18 @@ def test_examples_open(tiny_model: LayerDiffusion, config: ModelConfig) -> None:
 
 
 @pytest.fixture
-def address(tiny_model: LayerDiffusion, config: ModelConfig) -> Iterator[str]:
-    """The page, served for one test."""
+def address(
+    tiny_model: LayerDiffusion, config: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """The page, served for one test; what is drawn is as solid as its mask."""
+    show = tiny_model.show
+
+    def solid(task: Task, preview: Preview) -> Layers:
+        layers = show(task, preview)
+        rgba = torch.cat([layers.rgb, task.condition.masks.area[:, :, None]], dim=2)
+        return replace(layers, rgba=rgba)
+
+    monkeypatch.setattr(tiny_model, "show", solid)
     blocks = page(tiny_model, config)
     yield serve(blocks, None)
     blocks.close(verbose=False)
@@ -210,16 +245,46 @@ def address(tiny_model: LayerDiffusion, config: ModelConfig) -> Iterator[str]:
         gc.collect()
 
 
+def taken(visit: Page, path: Path) -> PSDImage:
+    """The PSD as it is downloaded."""
+    with visit.expect_download() as download:
+        visit.locator("#psd").click()
+    download.value.save_as(path)
+    return PSDImage.open(path)
+
+
+def where(psd: PSDImage) -> tuple[int, int]:
+    """Column and row of the most solid pixel of the foremost layer."""
+    layer = next(layer for layer in psd[-1] if layer.name == psd[-1].name)
+    alpha = np.asarray(layer.mask.topil())
+    row, column = np.unravel_index(alpha.argmax(), alpha.shape)
+    return int(layer.mask.left + column), int(layer.mask.top + row)
+
+
+def drag(visit: Page, pixel: tuple[int, int], *, right: int, down: int) -> None:
+    """Pull what is at a pixel of the picture of 64 px, which is shown whole and in the middle."""
+    box = visit.locator("#picture img").bounding_box()
+    scale = min(box["width"], box["height"]) / 64
+
+    def place(column: int, row: int) -> tuple[float, float]:
+        across, down = column + 0.5 - 32, row + 0.5 - 32
+        return box["x"] + box["width"] / 2 + across * scale, box["y"] + box[
+            "height"
+        ] / 2 + down * scale
+
+    visit.mouse.move(*place(*pixel))
+    visit.mouse.down()
+    visit.mouse.move(*place(pixel[0] + right, pixel[1] + down), steps=5)
+
+
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (apt-get install chromium)")
 def test_a_visitor_opens_an_example_and_takes_home_a_psd(address: str, tmp_path: Path) -> None:
-    from playwright.sync_api import sync_playwright
-
     strangers: list[str] = []
     own = (address, "data:", "blob:")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        visit = browser.new_page()
+        visit = browser.new_page(viewport={"width": 1280, "height": 1200})
         visit.set_default_timeout(120_000)
         visit.on("request", lambda asked: asked.url.startswith(own) or strangers.append(asked.url))
         visit.goto(address)
@@ -229,13 +294,21 @@ def test_a_visitor_opens_an_example_and_takes_home_a_psd(address: str, tmp_path:
         visit.get_by_label("number input for Steps").fill("2")
         visit.locator("#generate").click()
         visit.locator("#psd:not([disabled])").wait_for()
+        before = taken(visit, tmp_path / "before.psd")
         assert visit.locator("#picture img").count() == 1
         assert visit.locator("#layers button img").count() == 4
-        with visit.expect_download() as download:
-            visit.locator("#psd").click()
-        download.value.save_as(tmp_path / "layers.psd")
+        drag(visit, where(before), right=-16, down=-20)
+        visit.locator("#picture img[src^='data:image']").wait_for()
+        visit.mouse.up()
+        visit.locator("#picture img[src^='http']").wait_for()
+        dropped = visit.locator("#picture img").get_attribute("src")
+        visit.keyboard.press("Shift+ArrowRight")
+        visit.locator(f"#picture img[src^='http']:not([src='{dropped}'])").wait_for()
+        visit.locator("#psd:not([disabled])").wait_for()
+        after = taken(visit, tmp_path / "after.psd")
         browser.close()
-    names = [group.name for group in PSDImage.open(tmp_path / "layers.psd")]
+    names = [group.name for group in before]
     assert names == ["background", "a colourful hot air balloon", *names[2:]]
     assert names[3] == "a black and white soccer ball"
+    assert np.subtract(where(after), where(before)).tolist() == [-16 + 10, -20]
     assert strangers == []
