@@ -18,7 +18,6 @@ from cldm.brief import (
     LightBrief,
     MaskBrief,
     light_brief,
-    light_of,
     read_brief,
     task_of,
 )
@@ -136,7 +135,7 @@ class Studio:
         light = _light(azimuth, elevation, softness) if light_given else None
         estimated = light_brief(self.model.estimated_light(drawn.layers))
         brief = replace(drawn.brief, light=light)
-        return replace(drawn, brief=brief, light=light or estimated, hint=light_of(brief))
+        return replace(drawn, brief=brief, light=light or estimated)
 
     def drag(self, drawn: Drawn | None, pull: Pull | None) -> Any:
         """The picture while a layer is pulled."""

@@ -79,10 +79,9 @@ class Arrangement:
         """The slot of the frontmost layer that is solid at a pixel, but for the back."""
         for slot in range(len(self.placed) - 1, 0, -1):
             layer = self.placed[slot]
-            if row in layer.box.rows and column in layer.box.columns:
-                alpha = layer.rgba[3, row - layer.top, column - layer.left].item()
-                if alpha > _SOLID:
-                    return slot
+            there = row in layer.box.rows and column in layer.box.columns
+            if there and layer.rgba[3, row - layer.top, column - layer.left] > _SOLID:
+                return slot
         return None
 
 

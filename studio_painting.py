@@ -43,7 +43,7 @@ class Drawn:
     """Layers that are drawn: they can still be moved, and their light changed.
 
     `asked` are the pictures of the masks by file name; `light` is the one that the layers stand in,
-    given or estimated, and `hint` what the relation network is told of it.
+    given or estimated. It is held while they move.
     """
 
     brief: Brief
@@ -51,7 +51,6 @@ class Drawn:
     masks: Masks
     asked: dict[str, Mask]
     light: LightBrief
-    hint: LightHint
     viewport: Viewport
 
     @property
@@ -59,13 +58,15 @@ class Drawn:
         """As they lie now."""
         return self.arrangement.layers
 
+    @property
+    def hint(self) -> LightHint:
+        """Its light as the relation network is told it."""
+        return light_of(replace(self.brief, light=self.light))
+
     def pulled(self, pull: Pull) -> "Drawn | None":
-        """After a layer was pulled, the light being held from now on; None if there was none."""
+        """After a layer was pulled; None where there is none."""
         arrangement = self.arrangement.pulled(pull)
-        if arrangement is None:
-            return None
-        hint = light_of(replace(self.brief, light=self.light))
-        return replace(self, arrangement=arrangement, hint=hint)
+        return arrangement and replace(self, arrangement=arrangement)
 
     def seen(self) -> Image.Image:
         """The picture at this moment."""
@@ -95,7 +96,6 @@ def paint(
         masks=task.condition.masks,
         asked={path.name: _read_mask(path) for path in folder.glob("mask_*.png")},
         light=brief.light or light_brief(model.estimated_light(layers)),
-        hint=light_of(brief),
         viewport=Viewport(model, layers.size),
     )
     yield light_up(model, drawn, folder)

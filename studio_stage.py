@@ -27,10 +27,10 @@ const inside = share => Math.min(Math.max(share, 0), 1);
 // The picture is as large as fits its element, in the middle.
 const place = (event, image) => {
     const box = image.getBoundingClientRect();
-    const [own, high] = [image.naturalWidth, image.naturalHeight];
-    const scale = Math.min(box.width / own, box.height / high);
+    const [wide, high] = [image.naturalWidth, image.naturalHeight];
+    const scale = Math.min(box.width / wide, box.height / high);
     return [
-        inside((event.clientX - box.left - box.width / 2) / (own * scale) + 0.5),
+        inside((event.clientX - box.left - box.width / 2) / (wide * scale) + 0.5),
         inside((event.clientY - box.top - box.height / 2) / (high * scale) + 0.5),
     ];
 };
@@ -54,7 +54,7 @@ document.addEventListener("pointermove", event => {
     drag(pull);
 });
 for (const end of ["pointerup", "pointercancel"]) {
-    document.addEventListener(end, event => {
+    document.addEventListener(end, () => {
         if (pull) drop(pull);
         start = pull = null;
     });
@@ -108,8 +108,6 @@ class Stage(gr.Image):
 
     def postprocess(self, value: Any) -> Any:
         """A frame, or what Gradio's takes."""
-        return (
-            ImageData(url=value.address())
-            if isinstance(value, Frame)
-            else super().postprocess(value)
-        )
+        if isinstance(value, Frame):
+            return ImageData(url=value.address())
+        return super().postprocess(value)

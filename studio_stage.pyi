@@ -134,11 +134,9 @@ class Stage(gr.Image):
 
     def postprocess(self, value: Any) -> Any:
         """A frame, or what Gradio's takes."""
-        return (
-            ImageData(url=value.address())
-            if isinstance(value, Frame)
-            else super().postprocess(value)
-        )
+        if isinstance(value, Frame):
+            return ImageData(url=value.address())
+        return super().postprocess(value)
     from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
     if TYPE_CHECKING:
