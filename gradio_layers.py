@@ -27,8 +27,7 @@ from cldm.model import LayerDiffusion
 from cldm.runtime import add_runtime_arguments, ready, runtime_of
 from ldm.mistake import MistakeError
 from studio import Studio
-from studio_desk import Desk, lay_desk, lay_outcome
-from studio_stage import Hand
+from studio_desk import Desk, Outcome, lay_desk, lay_outcome
 
 EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.yaml"))
 TITLE = "ControlNet Layers"
@@ -41,6 +40,7 @@ CSS = """
 .transparent img { background: repeating-conic-gradient(#ddd 0 25%, #fff 0 50%) 0 0 / 16px 16px }
 .mask { flex: 0 0 72px !important; min-width: 72px !important }
 #picture img { width: 100%; height: 100%; object-fit: contain; cursor: grab; touch-action: none }
+#picture img:active { cursor: grabbing }
 """
 _CACHE_SECONDS = 3600
 _A_MOMENT = "() => new Promise(done => setTimeout(() => done([]), 100))"
@@ -59,11 +59,10 @@ def page(model: LayerDiffusion, config: ModelConfig) -> gr.Blocks:
             with gr.Column():
                 start = gr.Button("Generate", variant="primary", elem_id="generate")
                 outcome = lay_outcome()
-                hand = Hand()
         for button, path in zip(examples, EXAMPLES, strict=True):
             _wire_example(button, partial(studio.open_example, path), desk)
         _wire_generation(studio, desk, start, outcome)
-        _wire_edits(studio, desk, hand, outcome)
+        _wire_edits(studio, desk, outcome)
     return blocks.queue(default_concurrency_limit=1)
 
 
@@ -78,9 +77,7 @@ def _wire_example(button: gr.Button, opened: Callable[[], list[Any]], desk: Desk
     )
 
 
-def _wire_generation(
-    studio: Studio, desk: Desk, start: gr.Button, outcome: list[gr.Component]
-) -> None:
+def _wire_generation(studio: Studio, desk: Desk, start: gr.Button, outcome: Outcome) -> None:
     """Prompts follow the editor; Generate brings them up to date first."""
 
     def follow(happens: Callable[..., Dependency]) -> Dependency:
@@ -97,14 +94,14 @@ def _wire_generation(
     generated = follow(start.click).success(
         studio.generate,
         [desk.editor, desk.background, desk.added, *desk.sampling, *desk.light, *desk.prompts],
-        [*outcome, desk.drawn],
+        [*outcome.parts, desk.drawn],
         show_progress="hidden",
         api_name="generate",
     )
     _show_light(studio, desk, generated.success)
 
 
-def _wire_edits(studio: Studio, desk: Desk, hand: Hand, outcome: list[gr.Component]) -> None:
+def _wire_edits(studio: Studio, desk: Desk, outcome: Outcome) -> None:
     """Light and layers can be moved; picture, gallery and files are made anew after that."""
 
     def edited(
@@ -113,7 +110,7 @@ def _wire_edits(studio: Studio, desk: Desk, hand: Hand, outcome: list[gr.Compone
         changed = happens(
             edit,
             [desk.drawn, *told],
-            desk.drawn,
+            [desk.drawn, outcome.picture],
             show_progress="hidden",
             trigger_mode="multiple",
             concurrency_id="edit",
@@ -122,7 +119,7 @@ def _wire_edits(studio: Studio, desk: Desk, hand: Hand, outcome: list[gr.Compone
         changed.success(
             studio.finish,
             desk.drawn,
-            outcome,
+            outcome.parts,
             show_progress="hidden",
             trigger_mode="always_last",
             concurrency_id="finish",
@@ -140,12 +137,13 @@ def _wire_edits(studio: Studio, desk: Desk, hand: Hand, outcome: list[gr.Compone
         api_visibility="private",
     )
     edited(turned.then, studio.relight, *desk.light)
-    edited(hand.drop, studio.drop)
-    _, picture, *_ = outcome
-    hand.drag(
+    edited(outcome.hand.drop, studio.drop)
+    for button, towards in outcome.steps:
+        edited(button.click, partial(studio.step, towards))
+    outcome.hand.drag(
         studio.drag,
-        [desk.drawn, hand],
-        picture,
+        [desk.drawn, outcome.hand],
+        outcome.picture,
         queue=False,  # the queue takes as long as a picture
         show_progress="hidden",
         trigger_mode="always_last",

@@ -128,24 +128,29 @@ class Studio:
         azimuth: float,
         elevation: float,
         softness: float,
-    ) -> Any:
-        """What was drawn in another light, or in the one that is estimated."""
+    ) -> list[Any]:
+        """What was drawn in another light, or in the one that is estimated, and its picture."""
         if drawn is None:
-            return gr.skip()
+            return _edited(None)
         light = _light(azimuth, elevation, softness) if light_given else None
         estimated = light_brief(self.model.estimated_light(drawn.layers))
         brief = replace(drawn.brief, light=light)
-        return replace(drawn, brief=brief, light=light or estimated)
+        return _edited(replace(drawn, brief=brief, light=light or estimated))
 
     def drag(self, drawn: Drawn | None, pull: Pull | None) -> Any:
         """The picture while a layer is pulled."""
-        pulled = drawn.pulled(pull) if drawn and pull else None
-        return Frame(picture=pulled.seen()) if pulled else gr.skip()
+        _, picture = _edited(drawn.pulled(pull) if drawn and pull else None)
+        return picture
 
-    def drop(self, drawn: Drawn | None, event: gr.EventData) -> Any:
-        """What was drawn, with the layer where the pull has ended."""
+    def drop(self, drawn: Drawn | None, event: gr.EventData) -> list[Any]:
+        """What was drawn with the layer where the pull has ended, and its picture."""
         pull = read_pull(event._data)
-        return (drawn and pull and drawn.pulled(pull)) or gr.skip()
+        return _edited(drawn.pulled(pull) if drawn and pull else None)
+
+    def step(self, towards: int, drawn: Drawn | None) -> list[Any]:
+        """What was drawn with the layer that was pulled last a step towards the viewer, or away
+        from him (-1), and its picture."""
+        return _edited(drawn.stepped(towards) if drawn else None)
 
     def finish(self, drawn: Drawn | None) -> Iterator[list[Any]]:
         """Picture, layers and files of what was drawn as it is now."""
@@ -182,6 +187,11 @@ class Studio:
         visible = [gr.update(visible=row < rows.shown) for row in range(self.num_rows)]
         pictures = [thumbnail(mask) for mask in rows.masks]
         return [rows, *visible, *pictures]
+
+
+def _edited(drawn: Drawn | None) -> list[Any]:
+    """What was drawn and is edited now, and how it looks; where it is None, all stays as it is."""
+    return [drawn, Frame(picture=drawn.seen())] if drawn else [gr.skip(), gr.skip()]
 
 
 def _outcome(painted: Painted, brief: Brief) -> list[Any]:

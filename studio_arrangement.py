@@ -44,11 +44,15 @@ def read_pull(told: Any) -> Pull | None:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Arrangement:
-    """The layers of one picture of a `size`, height and width, the back first; `picked` is the slot
-    of the one that was pulled last. What lies beyond the picture is kept."""
+    """The layers of one picture of a `size`, height and width, the back first.
+
+    What lies beyond the picture is kept. `order` has the slot in which each was drawn, `picked` the
+    present slot of the one that was pulled last.
+    """
 
     placed: tuple[Placed, ...]
     size: tuple[int, int]
+    order: tuple[int, ...]
     picked: int | None = None
 
     @property
@@ -75,6 +79,20 @@ class Arrangement:
         moved = (*self.placed[:slot], layer.at(top, left), *self.placed[slot + 1 :])
         return replace(self, placed=moved, picked=slot)
 
+    def stepped(self, towards: int) -> "Arrangement | None":
+        """With the layer that was pulled last a step towards the viewer, or away from him (-1);
+        None where there is none and where it would leave its place before the back."""
+        if self.picked is None or not 1 <= self.picked + towards < len(self.placed):
+            return None
+        slots = list(range(len(self.placed)))
+        slots.insert(self.picked + towards, slots.pop(self.picked))
+        return replace(
+            self,
+            placed=tuple(self.placed[slot] for slot in slots),
+            order=tuple(self.order[slot] for slot in slots),
+            picked=self.picked + towards,
+        )
+
     def _topmost(self, row: int, column: int) -> int | None:
         """The slot of the frontmost layer that is solid at a pixel, but for the back."""
         for slot in range(len(self.placed) - 1, 0, -1):
@@ -87,7 +105,8 @@ class Arrangement:
 
 def arranged(layers: Layers) -> Arrangement:
     """The layers of one picture where they were drawn."""
-    return Arrangement(placed=tuple(map(placed, layers.rgba[0])), size=layers.size)
+    objects = tuple(map(placed, layers.rgba[0]))
+    return Arrangement(placed=objects, size=layers.size, order=tuple(range(len(objects))))
 
 
 class Viewport:

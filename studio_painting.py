@@ -19,7 +19,7 @@ from cldm.results import Results, write_results
 from ldm.compositing import stack
 from ldm.document import flatten
 from ldm.export.bitmap import quantised
-from ldm.values import Layers, Masks
+from ldm.values import Effects, Layers, Masks
 from studio_arrangement import Arrangement, Pull, Viewport, arranged
 from studio_rows import Mask
 
@@ -68,6 +68,19 @@ class Drawn:
         arrangement = self.arrangement.pulled(pull)
         return arrangement and replace(self, arrangement=arrangement)
 
+    def stepped(self, towards: int) -> "Drawn | None":
+        """With the layer that was pulled last before or behind its neighbour; None as above."""
+        arrangement = self.arrangement.stepped(towards)
+        return arrangement and replace(self, arrangement=arrangement)
+
+    def results(self, effects: Effects) -> Results:
+        """With its effects, back to front as it lies now."""
+        order, names = list(self.arrangement.order), names_of(self.brief)
+        masks = Masks(area=self.masks.area[:, order], present=self.masks.present[:, order])
+        return Results(
+            layers=self.layers, effects=effects, names=[names[slot] for slot in order], masks=masks
+        )
+
     def seen(self) -> Image.Image:
         """The picture at this moment."""
         return _image(self.viewport.show(self.arrangement, self.hint))
@@ -103,13 +116,11 @@ def paint(
 
 def light_up(model: LayerDiffusion, drawn: Drawn, folder: Path) -> Painted:
     """The picture of layers where they lie and in their light, without drawing any anew."""
-    layers, names = drawn.layers, names_of(drawn.brief)
     with torch.no_grad():
-        effects = model.relate(layers, drawn.hint)
-    results = Results(layers=layers, effects=effects, names=names, masks=drawn.masks)
+        results = drawn.results(model.relate(drawn.layers, drawn.hint))
     return Painted(
         picture=_image(flatten(results.document())),
-        layers=_shown(layers, names),
+        layers=_shown(results.layers, results.names),
         share=1,
         files=_files(results, drawn, folder),
         drawn=drawn,
