@@ -150,6 +150,8 @@ class Studio:
     def step(self, towards: int, drawn: Drawn | None) -> list[Any]:
         """What was drawn with the layer that was pulled last a step towards the viewer, or away
         from him (-1), and its picture."""
+        if drawn and drawn.arrangement.picked is None:
+            gr.Info("Drag a layer first: the last one dragged is the one that steps.")
         return _edited(drawn.stepped(towards) if drawn else None)
 
     def finish(self, drawn: Drawn | None) -> Iterator[list[Any]]:

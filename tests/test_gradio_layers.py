@@ -250,18 +250,12 @@ def where(psd: PSDImage) -> tuple[int, int]:
 
 def drag(visit: Page, pixel: tuple[int, int], *, right: int, down: int) -> None:
     """Pull what is at a pixel of the picture of 64 px, which is shown whole and in the middle."""
-    box = visit.locator("#picture img").bounding_box()
-    scale = min(box["width"], box["height"]) / 64
-
-    def place(column: int, row: int) -> tuple[float, float]:
-        across, down = column + 0.5 - 32, row + 0.5 - 32
-        return box["x"] + box["width"] / 2 + across * scale, box["y"] + box[
-            "height"
-        ] / 2 + down * scale
-
-    visit.mouse.move(*place(*pixel))
+    left, top, *size = visit.locator("#picture img").bounding_box().values()
+    corner = np.array([left, top]) + (np.array(size) - min(size)) / 2
+    start, step = np.array(pixel) + 0.5, np.array([right, down])
+    visit.mouse.move(*(corner + start * min(size) / 64))
     visit.mouse.down()
-    visit.mouse.move(*place(pixel[0] + right, pixel[1] + down), steps=5)
+    visit.mouse.move(*(corner + (start + step) * min(size) / 64), steps=5)
 
 
 @pytest.mark.browser
