@@ -27,18 +27,20 @@ from cldm.model import LayerDiffusion
 from cldm.runtime import add_runtime_arguments, ready, runtime_of
 from ldm.mistake import MistakeError
 from studio import Studio
-from studio_desk import Desk, lay_desk, lay_outcome
+from studio_desk import Desk, Outcome, lay_desk, lay_outcome
 
 EXAMPLES = sorted((Path(__file__).parent / "examples").glob("*.yaml"))
 TITLE = "ControlNet Layers"
 INTRODUCTION = (
     "Paint one mask on each layer of the editor, say what it shows, press **Generate**: every mask "
-    "becomes an RGBA layer, with its light and shadow as sheets of their own."
+    "becomes an RGBA layer, with its light and shadow as sheets of their own. **Drag** a layer in "
+    "the picture, and they follow."
 )
 CSS = """
 .transparent img { background: repeating-conic-gradient(#ddd 0 25%, #fff 0 50%) 0 0 / 16px 16px }
 .mask { flex: 0 0 72px !important; min-width: 72px !important }
-#picture img { width: 100%; height: 100%; object-fit: contain }
+#picture img { width: 100%; height: 100%; object-fit: contain; cursor: grab; touch-action: none }
+#picture img:active { cursor: grabbing }
 """
 _CACHE_SECONDS = 3600
 _A_MOMENT = "() => new Promise(done => setTimeout(() => done([]), 100))"
@@ -59,7 +61,8 @@ def page(model: LayerDiffusion, config: ModelConfig) -> gr.Blocks:
                 outcome = lay_outcome()
         for button, path in zip(examples, EXAMPLES, strict=True):
             _wire_example(button, partial(studio.open_example, path), desk)
-        _wire(studio, desk, start, outcome)
+        _wire_generation(studio, desk, start, outcome)
+        _wire_edits(studio, desk, outcome)
     return blocks.queue(default_concurrency_limit=1)
 
 
@@ -74,8 +77,8 @@ def _wire_example(button: gr.Button, opened: Callable[[], list[Any]], desk: Desk
     )
 
 
-def _wire(studio: Studio, desk: Desk, start: gr.Button, outcome: list[gr.Component]) -> None:
-    """Prompts follow the editor; Generate brings them up to date first. Then light can be moved."""
+def _wire_generation(studio: Studio, desk: Desk, start: gr.Button, outcome: Outcome) -> None:
+    """Prompts follow the editor; Generate brings them up to date first."""
 
     def follow(happens: Callable[..., Dependency]) -> Dependency:
         return happens(
@@ -86,34 +89,71 @@ def _wire(studio: Studio, desk: Desk, start: gr.Button, outcome: list[gr.Compone
             api_visibility="private",
         )
 
-    given, *sliders = desk.light
-
-    def relit(happens: Callable[..., Dependency]) -> Dependency:
-        return happens(
-            studio.relight,
-            [desk.drawn, *desk.light],
-            [*outcome, desk.drawn],
-            show_progress="hidden",
-            api_visibility="private",
-        )
-
-    def shown(happens: Callable[..., Dependency]) -> Dependency:
-        return happens(studio.show_light, [desk.drawn], sliders, api_visibility="private")
-
     # When the editor tells of a moved layer it still hands out the old order; a moment later not.
     follow(desk.editor.change(None, js=_A_MOMENT, trigger_mode="always_last").then)
     generated = follow(start.click).success(
         studio.generate,
         [desk.editor, desk.background, desk.added, *desk.sampling, *desk.light, *desk.prompts],
-        [*outcome, desk.drawn],
+        [*outcome.parts, desk.drawn],
         show_progress="hidden",
         api_name="generate",
     )
-    shown(generated.success)
-    shown(relit(given.input).success)
-    for slider in sliders:
-        told = slider.release(lambda: True, None, given, api_visibility="private")
-        relit(told.then)
+    _show_light(studio, desk, generated.success)
+
+
+def _wire_edits(studio: Studio, desk: Desk, outcome: Outcome) -> None:
+    """Light and layers can be moved; picture, gallery and files are made anew after that."""
+
+    def edited(
+        happens: Callable[..., Dependency], edit: Callable[..., Any], *told: gr.Component
+    ) -> Dependency:
+        changed = happens(
+            edit,
+            [desk.drawn, *told],
+            [desk.drawn, outcome.picture],
+            show_progress="hidden",
+            trigger_mode="multiple",
+            concurrency_id="edit",
+            api_visibility="private",
+        )
+        changed.success(
+            studio.finish,
+            desk.drawn,
+            outcome.parts,
+            show_progress="hidden",
+            trigger_mode="always_last",
+            concurrency_id="finish",
+            api_visibility="private",
+        )
+        return changed
+
+    given, *sliders = desk.light
+    _show_light(studio, desk, edited(given.input, studio.relight, *desk.light).success)
+    turned = gr.on(
+        [slider.release for slider in sliders],
+        lambda: True,
+        None,
+        given,
+        api_visibility="private",
+    )
+    edited(turned.then, studio.relight, *desk.light)
+    edited(outcome.hand.drop, studio.drop)
+    for button, towards in outcome.steps:
+        edited(button.click, partial(studio.step, towards))
+    outcome.hand.drag(
+        studio.drag,
+        [desk.drawn, outcome.hand],
+        outcome.picture,
+        queue=False,  # the queue takes as long as a picture
+        show_progress="hidden",
+        trigger_mode="always_last",
+        api_visibility="private",
+    )
+
+
+def _show_light(studio: Studio, desk: Desk, happens: Callable[..., Dependency]) -> None:
+    """The sliders say in which light the layers stand."""
+    happens(studio.show_light, [desk.drawn], desk.light[1:], api_visibility="private")
 
 
 def serve(blocks: gr.Blocks, port: int | None) -> str:

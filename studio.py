@@ -23,8 +23,10 @@ from cldm.brief import (
 )
 from cldm.config import ModelConfig
 from cldm.model import LayerDiffusion
+from studio_arrangement import Pull, read_pull
 from studio_painting import Drawn, Painted, light_up, paint
 from studio_rows import Mask, Rows, coloured, follow, read_masks, thumbnail
+from studio_stage import Frame
 
 _WAITING = [gr.update(value=None, interactive=False)] * 3  # of the downloads
 
@@ -126,16 +128,43 @@ class Studio:
         azimuth: float,
         elevation: float,
         softness: float,
-    ) -> Iterator[list[Any]]:
-        """What was drawn in another light, or in the one that is estimated, with files."""
+    ) -> list[Any]:
+        """What was drawn in another light, or in the one that is estimated, and its picture."""
         if drawn is None:
-            return
+            return _edited(None)
         light = _light(azimuth, elevation, softness) if light_given else None
         estimated = light_brief(self.model.estimated_light(drawn.layers))
         brief = replace(drawn.brief, light=light)
+        return _edited(replace(drawn, brief=brief, light=light or estimated))
+
+    def drag(self, drawn: Drawn | None, pull: Pull | None) -> Any:
+        """The picture while a layer is pulled."""
+        _, picture = _edited(drawn.pulled(pull) if drawn and pull else None)
+        return picture
+
+    def drop(self, drawn: Drawn | None, event: gr.EventData) -> list[Any]:
+        """What was drawn with the layer where the pull has ended, and its picture."""
+        pull = read_pull(event._data)
+        return _edited(drawn.pulled(pull) if drawn and pull else None)
+
+    def step(self, towards: int, drawn: Drawn | None) -> list[Any]:
+        """What was drawn with the layer that was pulled last a step towards the viewer, or away
+        from him (-1), and its picture."""
+        if drawn and drawn.arrangement.picked is None:
+            gr.Info("Drag a layer first: the last one dragged is the one that steps.")
+        return _edited(drawn.stepped(towards) if drawn else None)
+
+    def finish(self, drawn: Drawn | None) -> Iterator[list[Any]]:
+        """Picture, layers and files of what was drawn as it is now."""
+        if drawn is None:
+            return
+        num_shown = drawn.viewport.num_shown
+        yield [f"Lighting. Seed {drawn.brief.seed}", gr.skip(), gr.skip(), *_WAITING]
         with tempfile.TemporaryDirectory() as name:
-            changed = replace(drawn, brief=brief, light=light or estimated)
-            yield _outcome(light_up(self.model, changed, Path(name)), brief)
+            *shown, _ = _outcome(light_up(self.model, drawn, Path(name)), drawn.brief)
+            # Where a layer is being pulled again, this is the past; its drop will finish anew.
+            if drawn.viewport.num_shown == num_shown:
+                yield shown
 
     def _masks(self, editor: Any) -> list[Mask]:
         return read_masks(editor["layers"] if editor else [], self.config.picture)
@@ -160,6 +189,11 @@ class Studio:
         visible = [gr.update(visible=row < rows.shown) for row in range(self.num_rows)]
         pictures = [thumbnail(mask) for mask in rows.masks]
         return [rows, *visible, *pictures]
+
+
+def _edited(drawn: Drawn | None) -> list[Any]:
+    """What was drawn and is edited now, and how it looks; where it is None, all stays as it is."""
+    return [drawn, Frame(picture=drawn.seen())] if drawn else [gr.skip(), gr.skip()]
 
 
 def _outcome(painted: Painted, brief: Brief) -> list[Any]:

@@ -9,6 +9,7 @@ from cldm.config import ModelConfig
 from cldm.model import Order
 from ldm.sampler import Sampler
 from studio_rows import Rows, colour
+from studio_stage import Hand, Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +125,24 @@ def _light() -> list[gr.Component]:
     return [given, azimuth, elevation, softness]
 
 
-def lay_outcome() -> list[gr.Component]:
-    """What comes out, in the order that `Studio.generate` yields it."""
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The components of the right column: what comes out, and what moves the layers of it.
+
+    `parts` are in the order in which `Studio.generate` yields them; `steps` are buttons with how
+    far towards the viewer each brings a layer.
+    """
+
+    parts: list[gr.Component]
+    picture: Stage
+    hand: Hand
+    steps: list[tuple[gr.Button, int]]
+
+
+def lay_outcome() -> Outcome:
+    """Status, picture, layers and downloads."""
     status = gr.Textbox(label="Status", interactive=False, elem_id="status")
-    picture = gr.Image(
+    picture = Stage(
         label="Picture",
         format="png",
         height=400,
@@ -135,6 +150,9 @@ def lay_outcome() -> list[gr.Component]:
         interactive=False,
         elem_id="picture",
     )
+    with gr.Row():
+        backward = gr.Button("Send backward", size="sm", elem_id="backward")
+        forward = gr.Button("Bring forward", size="sm", elem_id="forward")
     layers = gr.Gallery(
         label="Layers, back to front",
         format="png",
@@ -150,4 +168,9 @@ def lay_outcome() -> list[gr.Component]:
             gr.DownloadButton(f"Download {kind}", interactive=False, elem_id=kind.lower())
             for kind in ("PSD", "ORA", "ZIP")
         ]
-    return [status, picture, layers, *files]
+    return Outcome(
+        parts=[status, picture, layers, *files],
+        picture=picture,
+        hand=Hand(),
+        steps=[(backward, -1), (forward, 1)],
+    )

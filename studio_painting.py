@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,13 @@ from torch import Tensor
 from cldm.brief import Brief, LightBrief, light_brief, light_of, names_of, sampling_of, task_of
 from cldm.config import ModelConfig
 from cldm.model import LayerDiffusion
+from cldm.relation.guides import LightHint
 from cldm.results import Results, write_results
 from ldm.compositing import stack
 from ldm.document import flatten
 from ldm.export.bitmap import quantised
-from ldm.values import Layers, Masks
+from ldm.values import Effects, Layers, Masks
+from studio_arrangement import Arrangement, Pull, Viewport, arranged
 from studio_rows import Mask
 
 _NUM_PREVIEWS = 8
@@ -36,16 +38,52 @@ class Painted:
     drawn: "Drawn | None" = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Drawn:
-    """Layers that are drawn: their light can still be changed. `asked` are the pictures of the
-    masks by file name; `light` is the one they stand in, given or estimated."""
+    """Layers that are drawn: they can still be moved, and their light changed.
+
+    `asked` are the pictures of the masks by file name; `light` is the one that the layers stand in,
+    given or estimated. It is held while they move.
+    """
 
     brief: Brief
-    layers: Layers
+    arrangement: Arrangement
     masks: Masks
     asked: dict[str, Mask]
     light: LightBrief
+    viewport: Viewport
+
+    @property
+    def layers(self) -> Layers:
+        """As they lie now."""
+        return self.arrangement.layers
+
+    @property
+    def hint(self) -> LightHint:
+        """Its light as the relation network is told it."""
+        return light_of(replace(self.brief, light=self.light))
+
+    def pulled(self, pull: Pull) -> "Drawn | None":
+        """After a layer was pulled; None where there is none."""
+        arrangement = self.arrangement.pulled(pull)
+        return arrangement and replace(self, arrangement=arrangement)
+
+    def stepped(self, towards: int) -> "Drawn | None":
+        """With the layer that was pulled last before or behind its neighbour; None as above."""
+        arrangement = self.arrangement.stepped(towards)
+        return arrangement and replace(self, arrangement=arrangement)
+
+    def results(self, effects: Effects) -> Results:
+        """With its effects, back to front as it lies now."""
+        order, names = list(self.arrangement.order), names_of(self.brief)
+        masks = Masks(area=self.masks.area[:, order], present=self.masks.present[:, order])
+        return Results(
+            layers=self.layers, effects=effects, names=[names[slot] for slot in order], masks=masks
+        )
+
+    def seen(self) -> Image.Image:
+        """The picture at this moment."""
+        return _image(self.viewport.show(self.arrangement, self.hint))
 
 
 def paint(
@@ -67,23 +105,22 @@ def paint(
             yield Painted(picture=_image(stack(layers)), layers=shown, share=share)
     drawn = Drawn(
         brief=brief,
-        layers=layers,
+        arrangement=arranged(layers),
         masks=task.condition.masks,
         asked={path.name: _read_mask(path) for path in folder.glob("mask_*.png")},
         light=brief.light or light_brief(model.estimated_light(layers)),
+        viewport=Viewport(model, layers.size),
     )
     yield light_up(model, drawn, folder)
 
 
 def light_up(model: LayerDiffusion, drawn: Drawn, folder: Path) -> Painted:
-    """The picture of layers in the light of their brief, without drawing anything anew."""
-    brief, names = drawn.brief, names_of(drawn.brief)
+    """The picture of layers where they lie and in their light, without drawing any anew."""
     with torch.no_grad():
-        effects = model.relate(drawn.layers, light_of(brief))
-    results = Results(layers=drawn.layers, effects=effects, names=names, masks=drawn.masks)
+        results = drawn.results(model.relate(drawn.layers, drawn.hint))
     return Painted(
         picture=_image(flatten(results.document())),
-        layers=_shown(drawn.layers, names),
+        layers=_shown(results.layers, results.names),
         share=1,
         files=_files(results, drawn, folder),
         drawn=drawn,

@@ -198,3 +198,9 @@ def light_from(azimuth: float, elevation: float = 0.7) -> Light:
         softness=0.1 * one,
         ambient=0.4 * one,
     )
+
+
+def disc(across: int, down: int, radius: int = 9) -> np.ndarray:
+    """A round mask in a square of `SIDE`."""
+    y, x = np.mgrid[:SIDE, :SIDE]
+    return (x - across) ** 2 + (y - down) ** 2 <= radius**2

@@ -1,4 +1,4 @@
-"""The studio: prompts follow their masks, mistakes are told in a line, a browser gets its PSD."""
+"""The studio: mistakes are told in a line, what is drawn can be edited, a browser gets its PSD."""
 
 import asyncio
 import gc
@@ -11,17 +11,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
 from psd_tools import PSDImage
+from subjects import disc
 
 from cldm.brief import LightBrief, read_brief
 from cldm.config import ModelConfig
-from cldm.model import LayerDiffusion
-from studio_rows import Rows, coloured, follow
+from cldm.model import LayerDiffusion, Task
+from ldm.sampler import Preview
+from ldm.values import Layers, identity_effects
+from studio_rows import coloured
 
 # The door comes first: it sets what Gradio reads when it is imported.
 from gradio_layers import EXAMPLES, page, serve  # isort: skip
 import gradio as gr  # isort: skip
 from studio import Studio  # isort: skip
+from studio_arrangement import arranged, read_pull  # isort: skip
+from studio_painting import Drawn  # isort: skip
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = (
@@ -35,42 +43,7 @@ def config(tiny_config: ModelConfig) -> ModelConfig:
     return replace(tiny_config, max_slots=5)
 
 
-def disc(across: int, down: int, radius: int = 9) -> np.ndarray:
-    y, x = np.mgrid[:64, :64]
-    return (x - across) ** 2 + (y - down) ** 2 <= radius**2
-
-
-def rows(*masks: np.ndarray) -> Rows:
-    return Rows(masks=(*masks, *[None] * (4 - len(masks))), shown=max(1, len(masks)))
-
-
 LEFT, RIGHT, NOTHING = disc(16, 20), disc(44, 40), np.zeros((64, 64), bool)
-
-
-def test_prompts_stay_while_a_mask_is_painted() -> None:
-    assert follow(rows(), [NOTHING]) == [0, 1, 2, 3]
-    assert follow(rows(NOTHING), [LEFT]) == [0, 1, 2, 3]
-    assert follow(rows(LEFT, RIGHT), [LEFT | disc(20, 22), RIGHT]) == [0, 1, 2, 3]
-    assert follow(rows(LEFT, RIGHT), [LEFT, NOTHING]) == [0, 1, 2, 3]
-
-
-def test_prompts_follow_masks_that_change_places() -> None:
-    assert follow(rows(LEFT, RIGHT), [RIGHT, LEFT])[:2] == [1, 0]
-    assert follow(rows(LEFT, RIGHT), [disc(45, 41), disc(15, 20)])[:2] == [1, 0]
-
-
-def test_prompts_of_deleted_masks_wait_below() -> None:
-    order = follow(rows(LEFT, RIGHT), [RIGHT])
-    assert order[0] == 1
-    fewer = rows(LEFT, RIGHT).with_masks([RIGHT], order)
-    assert fewer.shown == 1
-    back = follow(fewer, [LEFT, RIGHT])
-    assert [order[row] for row in back][:2] == [0, 1]
-
-
-def test_a_new_layer_gets_no_old_prompt() -> None:
-    fewer = rows(LEFT, RIGHT).with_masks([LEFT], [0, 1, 2, 3])
-    assert follow(fewer, [LEFT, NOTHING])[1] not in (0, 1)
 
 
 def asked(masks: list[np.ndarray], *prompts: str, background: str = "sand", steps: int = 2):
@@ -112,8 +85,10 @@ def test_generate_yields_previews_then_files(tiny_model: LayerDiffusion, config)
         (True, LightBrief(azimuth=70.0, elevation=30.0, softness=0.5)),
         (False, None),
     ):
-        again = studio.relight(drawn, given, 70, 30, 0.5)
-        status, _, relit_layers, *files, relit = next(again)
+        relit, _ = studio.relight(drawn, given, 70, 30, 0.5)
+        again = studio.finish(relit)
+        assert next(again)[0].startswith("Lighting")
+        status, _, relit_layers, *files = next(again)
         assert status.startswith("Finished")
         assert [np.asarray(layer).tolist() for layer, _ in relit_layers] == [
             np.asarray(layer).tolist() for layer, _ in layers
@@ -124,9 +99,84 @@ def test_generate_yields_previews_then_files(tiny_model: LayerDiffusion, config)
     assert studio.show_light(relit) != [70, 30, 0.5]
 
 
+@pytest.fixture
+def drawn(tiny_model: LayerDiffusion, config: ModelConfig) -> Drawn:
+    """Sand and two solid discs in a light that nobody gave."""
+    studio = Studio(tiny_model, config)
+    *_, (*_, drawn) = studio.generate(*asked([LEFT, RIGHT], "a duck", "a pea"))
+    rgba = drawn.layers.rgba.clone()
+    rgba[0, 1:, 3] = torch.from_numpy(np.stack([LEFT, RIGHT])).float()
+    solid = replace(drawn, arrangement=arranged(replace(drawn.layers, rgba=rgba)))
+    return studio.relight(solid, False, 0, 0, 0)[0]
+
+
+def test_a_dropped_layer_lies_there_in_all_that_is_made(
+    tiny_model: LayerDiffusion, config: ModelConfig, drawn: Drawn
+) -> None:
+    studio, pull = Studio(tiny_model, config), [44.5 / 64, 40.5 / 64, -20 / 64, -15 / 64]
+    frame = studio.drag(drawn, read_pull(pull)).picture
+    moved, last = studio.drop(drawn, gr.EventData(None, pull))
+    assert np.array_equal(frame, last.picture)
+    before, after = drawn.layers.rgba[0], moved.layers.rgba[0]
+    assert torch.equal(after[:2], before[:2])
+    solid = torch.from_numpy(RIGHT).roll((-15, -20), (0, 1))
+    assert torch.equal(after[2] * solid, before[2].roll((-15, -20), (1, 2)) * solid)
+    assert torch.equal(after[2, 3] == 1, solid)
+    assert (moved.brief, moved.light) == (drawn.brief, drawn.light)
+    for _, picture, layers, *files in studio.finish(moved):
+        if layers == gr.skip():
+            continue
+        shown = np.asarray(picture, int)[:, :, :3]
+        assert np.abs(np.asarray(frame.convert("RGB"), int) - shown).max() <= 1
+        assert np.array_equal(np.asarray(layers[2][0])[:, :, 3] == 255, solid)
+        with zipfile.ZipFile(files[2]["value"]) as archive:
+            mask = np.asarray(Image.open(archive.open("mask_2.png")))
+        assert np.array_equal(mask, RIGHT)
+    assert files[0]["interactive"]
+
+
+def test_a_layer_takes_its_name_and_mask_along_when_it_steps_back(
+    tiny_model: LayerDiffusion, config: ModelConfig, drawn: Drawn
+) -> None:
+    studio = Studio(tiny_model, config)
+    moved, _ = studio.drop(drawn, gr.EventData(None, [44.5 / 64, 40.5 / 64, 0, 0]))
+    stepped, _ = studio.step(-1, moved)
+    results = stepped.results(identity_effects(stepped.layers))
+    assert results.names == ["background", "a pea", "a duck"]
+    for found, before in (
+        (results.layers.rgba, drawn.layers.rgba),
+        (results.masks.area, drawn.masks.area),
+    ):
+        assert torch.equal(found, before[:, [0, 2, 1]])
+    assert studio.step(-1, stepped) == [gr.skip()] * 2
+    forward, _ = studio.step(1, stepped)
+    assert torch.equal(forward.layers.rgba, drawn.layers.rgba)
+    assert studio.step(1, forward) == [gr.skip()] * 2
+
+
+def test_what_is_not_there_cannot_be_pulled(
+    tiny_model: LayerDiffusion, config: ModelConfig, drawn: Drawn
+) -> None:
+    studio, corner = Studio(tiny_model, config), [0.99, 0.99, -0.5, 0]
+    for each, pull in ((None, corner), (drawn, corner), (drawn, ["nonsense"]), (drawn, None)):
+        assert studio.drag(each, read_pull(pull)) == gr.skip()
+        assert studio.drop(each, gr.EventData(None, pull)) == [gr.skip()] * 2
+    assert studio.step(1, drawn) == [gr.skip()] * 2
+
+
+def test_a_drag_makes_what_is_being_finished_the_past(
+    tiny_model: LayerDiffusion, config: ModelConfig, drawn: Drawn
+) -> None:
+    finishing = Studio(tiny_model, config).finish(drawn)
+    next(finishing)
+    drawn.seen()
+    assert list(finishing) == []
+
+
 def test_nothing_is_lit_before_it_is_drawn(tiny_model: LayerDiffusion, config: ModelConfig) -> None:
     studio = Studio(tiny_model, config)
-    assert list(studio.relight(None, True, 0, 0, 0)) == []
+    assert studio.relight(None, True, 0, 0, 0) == [gr.skip()] * 2
+    assert list(studio.finish(None)) == []
     assert studio.show_light(None) == [gr.skip()] * 3
 
 
@@ -159,8 +209,18 @@ def test_examples_open(tiny_model: LayerDiffusion, config: ModelConfig) -> None:
 
 
 @pytest.fixture
-def address(tiny_model: LayerDiffusion, config: ModelConfig) -> Iterator[str]:
-    """The page, served for one test."""
+def address(
+    tiny_model: LayerDiffusion, config: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """The page, served for one test; what is drawn is as solid as its mask."""
+    show = tiny_model.show
+
+    def solid(task: Task, preview: Preview) -> Layers:
+        layers = show(task, preview)
+        rgba = torch.cat([layers.rgb, task.condition.masks.area[:, :, None]], dim=2)
+        return replace(layers, rgba=rgba)
+
+    monkeypatch.setattr(tiny_model, "show", solid)
     blocks = page(tiny_model, config)
     yield serve(blocks, None)
     blocks.close(verbose=False)
@@ -172,16 +232,40 @@ def address(tiny_model: LayerDiffusion, config: ModelConfig) -> Iterator[str]:
         gc.collect()
 
 
+def taken(visit: Page, path: Path) -> PSDImage:
+    """The PSD as it is downloaded."""
+    with visit.expect_download() as download:
+        visit.locator("#psd").click()
+    download.value.save_as(path)
+    return PSDImage.open(path)
+
+
+def where(psd: PSDImage) -> tuple[int, int]:
+    """Column and row of the most solid pixel of the foremost layer."""
+    layer = next(layer for layer in psd[-1] if layer.name == psd[-1].name)
+    alpha = np.asarray(layer.mask.topil())
+    row, column = np.unravel_index(alpha.argmax(), alpha.shape)
+    return int(layer.mask.left + column), int(layer.mask.top + row)
+
+
+def drag(visit: Page, pixel: tuple[int, int], *, right: int, down: int) -> None:
+    """Pull what is at a pixel of the picture of 64 px, which is shown whole and in the middle."""
+    left, top, *size = visit.locator("#picture img").bounding_box().values()
+    corner = np.array([left, top]) + (np.array(size) - min(size)) / 2
+    start, step = np.array(pixel) + 0.5, np.array([right, down])
+    visit.mouse.move(*(corner + start * min(size) / 64))
+    visit.mouse.down()
+    visit.mouse.move(*(corner + (start + step) * min(size) / 64), steps=5)
+
+
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (apt-get install chromium)")
 def test_a_visitor_opens_an_example_and_takes_home_a_psd(address: str, tmp_path: Path) -> None:
-    from playwright.sync_api import sync_playwright
-
     strangers: list[str] = []
     own = (address, "data:", "blob:")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        visit = browser.new_page()
+        visit = browser.new_page(viewport={"width": 1280, "height": 1200})
         visit.set_default_timeout(120_000)
         visit.on("request", lambda asked: asked.url.startswith(own) or strangers.append(asked.url))
         visit.goto(address)
@@ -191,13 +275,26 @@ def test_a_visitor_opens_an_example_and_takes_home_a_psd(address: str, tmp_path:
         visit.get_by_label("number input for Steps").fill("2")
         visit.locator("#generate").click()
         visit.locator("#psd:not([disabled])").wait_for()
+        before = taken(visit, tmp_path / "before.psd")
         assert visit.locator("#picture img").count() == 1
         assert visit.locator("#layers button img").count() == 4
-        with visit.expect_download() as download:
-            visit.locator("#psd").click()
-        download.value.save_as(tmp_path / "layers.psd")
+        drag(visit, where(before), right=-16, down=-20)
+        visit.locator("#picture img[src^='data:image']").wait_for()
+        visit.mouse.up()
+        visit.locator("#picture img[src^='http']").wait_for()
+        dropped = visit.locator("#picture img").get_attribute("src")
+        visit.keyboard.press("Shift+ArrowRight")
+        visit.locator(f"#picture img[src^='http']:not([src='{dropped}'])").wait_for()
+        visit.locator("#psd:not([disabled])").wait_for()
+        after = taken(visit, tmp_path / "after.psd")
+        visit.locator("#backward").click()
+        visit.locator("#psd[disabled]").wait_for()
+        visit.locator("#psd:not([disabled])").wait_for()
+        behind = taken(visit, tmp_path / "behind.psd")
         browser.close()
-    names = [group.name for group in PSDImage.open(tmp_path / "layers.psd")]
+    names = [group.name for group in before]
     assert names == ["background", "a colourful hot air balloon", *names[2:]]
     assert names[3] == "a black and white soccer ball"
+    assert [group.name for group in behind] == [*names[:2], names[3], names[2]]
+    assert np.subtract(where(after), where(before)).tolist() == [-16 + 10, -20]
     assert strangers == []
