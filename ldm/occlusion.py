@@ -14,6 +14,8 @@ from ldm.projection import FOCAL, Standing, blur
 from ldm.values import Light
 
 _KEY_DIRECTIONS = 6
+_CONTACT_DIRECTIONS = 12
+_SOFTEST = 0.005  # of the picture's height: how wide shadows are blurred, so that steps do not show
 _GOLDEN = 0.618034
 _RIM = 0.2  # of the thickness: how soft a body's rim is to light
 _LOWEST, _HIGHEST = 0.15, math.pi / 2 - 0.05  # radians; a lower light throws endless shadows
@@ -34,6 +36,17 @@ def occlusion(
     The result lies on the picture at `size`; above the horizon it is 0. Only the part of the
     picture that the bodies' shadows can reach is worked on.
     """
+    return blur(_share(bodies, azimuth, elevation, num_steps, size), _SOFTEST)
+
+
+def _share(
+    bodies: Standing,
+    azimuth: Float[Tensor, "b k"],
+    elevation: Float[Tensor, "b k"],
+    num_steps: int,
+    size: tuple[int, int],
+) -> Float[Tensor, "b n 1 h2 w2"]:
+    """Occlusion with hard steps."""
     height, width = size
     march = _marched(bodies, azimuth, elevation, num_steps, height)
     rows, columns = march.reach(bodies.solid, width)
@@ -51,7 +64,7 @@ def occlusion(
     ]
     share = torch.stack(found).sum(dim=0) / (_RIM * azimuth.shape[1])
     around = (columns.start, width - columns.stop, rows.start, height - rows.stop)
-    return blur(F.pad(share, around), 0.005)[:, :, None]
+    return F.pad(share, around)[:, :, None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,10 +150,25 @@ def key_occlusion(
     return occlusion(bodies, *key_directions(light), 5, size)
 
 
-def key_directions(light: Light) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b k"]]:
+def contact_occlusion(
+    bodies: Standing, light: Light, size: tuple[int, int]
+) -> Float[Tensor, "b n 1 h2 w2"]:
+    """Key occlusion that is sharp where a body touches the ground: the blur that hides steps grows
+    with the distance from the foot as fast as the shadow's own softness."""
+    share = _share(bodies, *key_directions(light, _CONTACT_DIRECTIONS), 5, size)
+    row = (torch.arange(size[0], device=share.device) + 0.5) / size[0]
+    away = (row[:, None] - bodies.base[..., None, None, None]).abs()
+    softness = light.softness[:, None, None, None, None]
+    soft = (away * _spread(softness) / (2 * _SOFTEST)).clamp(max=1)
+    return torch.lerp(blur(share, 0.5 / size[0]), blur(share, _SOFTEST), soft)
+
+
+def key_directions(
+    light: Light, count: int = _KEY_DIRECTIONS
+) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b k"]]:
     """Azimuth and elevation of points that are even over the light's disc."""
-    index = torch.arange(_KEY_DIRECTIONS, device=light.azimuth.device) + 0.5
-    radius = (index / _KEY_DIRECTIONS).sqrt()
+    index = torch.arange(count, device=light.azimuth.device) + 0.5
+    radius = (index / count).sqrt()
     turn = index * math.pi * (3 - math.sqrt(5))  # a sunflower's seeds: even over the disc
     azimuth, elevation, softness = (
         part[:, None] for part in (light.azimuth, light.elevation, light.softness)
@@ -153,10 +181,15 @@ def over_disc(
 ) -> tuple[Tensor, Tensor]:
     """Azimuth and elevation of places on a light's disc: `radius` 0..1 from its middle, at an angle
     `turn` around it. All shapes that broadcast."""
-    spread = 0.03 + 0.4 * softness
+    spread = _spread(softness)
     across = azimuth + spread * radius * torch.cos(turn)
     up = elevation.clamp(min=_LOWEST) + 0.6 * spread * radius * torch.sin(turn)
     return across, up.clamp(_LOWEST, _HIGHEST)
+
+
+def _spread(softness: Tensor) -> Tensor:
+    """Half the width of a light's disc, in radians."""
+    return 0.03 + 0.4 * softness
 
 
 def sky_occlusion(bodies: Standing, size: tuple[int, int]) -> Float[Tensor, "b n 1 h2 w2"]:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cldm.relation.guides import Guides
-from cldm.relation.tones import Tones, bounded
+from cldm.relation.tones import Tones, bounded, raised
 from ldm.values import TensorValue
 
 _DARKEST = 0.01  # of the light, linear
@@ -57,11 +57,16 @@ def fields_of(channels: Float[Tensor, "b m f h w"]) -> Fields:
 
 
 def tones_of(fields: Fields, guides: Guides, there: Bool[Tensor, "b m"]) -> Tones:
-    """What the fields say, weighed by the guides; slots that are not `there` stay as they are."""
+    """What the fields say, weighed by the guides; slots that are not `there` stay as they are.
+
+    Shadow is as fine as contact: it is sharp at the feet.
+    """
     exists = there[:, :, None, None, None]
     light = 1 + fields.glow + fields.shade * guides.shade
-    taken = fields.key * guides.key + fields.sky * guides.sky + fields.dim
+    size = (guides.contact.shape[-2], guides.contact.shape[-1])
+    evenly = raised(fields.sky * guides.sky + fields.dim, size)
+    taken = raised(fields.key, size) * guides.contact + evenly
     change = bounded(light, _DARKEST, 4.0).sqrt() - 1
     shadow = bounded(1 - taken, _DARKEST, 1.0).sqrt() - 1
-    parts = [change, fields.lift, shadow, fields.gloss, fields.shift, fields.sharpen]
-    return Tones(maps=torch.cat(parts, dim=2) * exists)
+    parts = [change, fields.lift, fields.gloss, fields.shift, fields.sharpen]
+    return Tones(maps=torch.cat(parts, dim=2) * exists, shadow=shadow * exists)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ldm.occlusion import key_occlusion, remaining, sky_occlusion
+from ldm.occlusion import contact_occlusion, key_occlusion, remaining, sky_occlusion
 from ldm.projection import lambert, mirrored, standing, wrapped
 from ldm.values import Layers, Light, TensorValue
 
@@ -31,17 +31,18 @@ class Guides(TensorValue):
 
     `key`: share of the key light that the layer newly takes from what lies behind it; `sky`: the
     same for an even sky; `shade`: key light on the layer itself; `mirror`: where its mirror image
-    lies.
+    lies; `contact`: as `key`, finer, and sharp at the feet.
     """
 
     key: Float[Tensor, "b m 1 h w"]
     sky: Float[Tensor, "b m 1 h w"]
     shade: Float[Tensor, "b m 1 h w"]
     mirror: Float[Tensor, "b m 1 h w"]
+    contact: Float[Tensor, "b m 1 h2 w2"]
 
     @property
     def maps(self) -> Float[Tensor, "b m 4 h w"]:
-        """All maps as channels."""
+        """All maps of one size as channels."""
         return torch.cat([self.key, self.sky, self.shade, self.mirror], dim=2)
 
 
@@ -64,35 +65,55 @@ def told(light: Light) -> LightHint:
 
 
 @torch.no_grad()
-def guides(layers: Layers, light: Light) -> Guides:
+def guides(layers: Layers, finer: Layers, light: Light) -> Guides:
     """The guides of layers under a light, without gradient: they say where, not how much.
+
+    `finer`: the same layers, at the size that contact is told at.
 
     In full precision even where the caller uses autocast.
     """
-    objects = layers.rgba[:, 1:] * layers.present[:, 1:, None, None, None]
+    objects, fine = (
+        each.rgba[:, 1:] * layers.present[:, 1:, None, None, None] for each in (layers, finer)
+    )
     with torch.autocast(objects.device.type, enabled=False):
-        return gathered([unshared(objects, light)])
+        return gathered([unshared(objects, fine, light)])
 
 
-def unshared(objects: Float[Tensor, "b m 4 h w"], light: Light) -> Guides:
+def unshared(
+    objects: Float[Tensor, "b m 4 h w"], finer: Float[Tensor, "b m 4 h2 w2"], light: Light
+) -> Guides:
     """The guides of objects each of which is alone on the ground."""
     size = (objects.shape[-2], objects.shape[-1])
     alpha = objects.split([3, 1], dim=2)[1]
     bodies = standing(alpha)
+    key = key_occlusion(bodies, light, size)
     return Guides(
-        key=key_occlusion(bodies, light, size),
+        key=key,
         sky=sky_occlusion(bodies, size),
         shade=wrapped(lambert(bodies, light)) * (alpha > 0).float(),
         mirror=mirrored(objects, bodies.bottom).split([3, 1], dim=2)[1],
+        contact=key if finer.shape == objects.shape else _contact(finer, light),
     )
+
+
+def _contact(finer: Float[Tensor, "b m 4 h w"], light: Light) -> Float[Tensor, "b m 1 h w"]:
+    size = (finer.shape[-2], finer.shape[-1])
+    return contact_occlusion(standing(finer.split([3, 1], dim=2)[1]), light, size)
 
 
 def gathered(apart: Sequence[Guides]) -> Guides:
     """The guides of all objects together, of those of the objects alone, back to front: of the key
     light each takes only what those before it have left."""
-    key, sky, shade, mirror = (
+    key, sky, shade, mirror, contact = (
         torch.cat(parts, dim=1)
-        for parts in zip(*((one.key, one.sky, one.shade, one.mirror) for one in apart), strict=True)
+        for parts in zip(
+            *((one.key, one.sky, one.shade, one.mirror, one.contact) for one in apart), strict=True
+        )
     )
-    left = remaining(key)
-    return Guides(key=left[:, :-1] - left[:, 1:], sky=sky, shade=shade, mirror=mirror)
+    return Guides(key=_newly(key), sky=sky, shade=shade, mirror=mirror, contact=_newly(contact))
+
+
+def _newly(occluded: Float[Tensor, "b m 1 h w"]) -> Float[Tensor, "b m 1 h w"]:
+    """What each takes of what those before it have left."""
+    left = remaining(occluded)
+    return left[:, :-1] - left[:, 1:]

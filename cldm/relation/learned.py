@@ -61,7 +61,7 @@ class LearnedRelation(nn.Module, ABC):
         """
         small = self.look.small(layers)
         light = self.assumed(small, hint)
-        tones = self.tones(small, light, guides(small, light.light))
+        tones = self.tones(small, light, guides(small, self.look.fine(layers), light.light))
         with torch.autocast(layers.rgba.device.type, enabled=False):
             return applied(tones, layers)
 

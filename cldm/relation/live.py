@@ -16,7 +16,7 @@ from cldm.relation.guides import Guides, LightHint, gathered, unshared
 from cldm.relation.learned import LearnedRelation
 from cldm.relation.placed import Placed
 from cldm.relation.tones import Box, Raising, Tones, near, raising, refined, toned
-from ldm.values import Layers
+from ldm.values import Layers, Light
 
 _TILE = 256  # pixels: what is worked on at once fits the cache, and there are not many tiles
 _UNSEEN = 0.35 / 255  # tones that can change the picture by less show the same
@@ -30,14 +30,28 @@ class _Drawn:
     of the others near it. A layer is `_NOWHERE` if but its shadow lies in the tile."""
 
     layers: tuple[Placed, ...]
-    tones: Float[Tensor, "m 12 y x"]
+    tones: Tones
 
     def shows(self, other: "_Drawn") -> bool:
         """Whether the other gives the same picture, as far as can be seen."""
         same = len(self.layers) == len(other.layers)
         if not same or not all(map(Placed.same, self.layers, other.layers)):
             return False
-        return bool(_strength(self.tones - other.tones).sum(dim=0).amax() < _UNSEEN)
+        maps = _strength(self.tones.maps - other.tones.maps).sum(dim=0).amax()
+        shadow = (self.tones.shadow - other.tones.shadow).abs().sum(dim=0).amax()
+        return bool(maps + shadow < _UNSEEN)
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """How both parts of tones are raised in one tile."""
+
+    maps: Raising
+    shadow: Raising
+
+    def near(self, tones: Tones) -> Tones:
+        """What of tones is seen in the tile."""
+        return Tones(maps=self.maps.near.cut(tones.maps), shadow=self.shadow.near.cut(tones.shadow))
 
 
 class LivePicture:
@@ -55,8 +69,13 @@ class LivePicture:
         self.size = size
         self._working = network.look.working(size)
         self._picture = torch.ones(1, 4, *size)
-        like = torch.zeros(self._working)
-        self._tiles = [raising(box, size, like) for box in _tiles(size, tile)]
+        self._finer = network.look.finer(size)
+        self._tiles = [
+            _Raised(
+                *(raising(box, size, torch.zeros(small)) for small in (self._working, self._finer))
+            )
+            for box in _tiles(size, tile)
+        ]
         self._drawn: dict[Box, _Drawn] = {}
         self._small: list[tuple[Placed, Tensor]] = []
         self._guides: list[tuple[Placed, Guides]] = []
@@ -70,29 +89,33 @@ class LivePicture:
         """
         tones = self._tones(layers, hint)
         for raised in self._tiles:
-            box = raised.box
-            drawn = _present(layers, raised.near.cut(tones), box)
+            box = raised.maps.box
+            drawn = _present(layers, raised.near(tones), box)
             if box not in self._drawn or not self._drawn[box].shows(drawn):
                 back, *objects = drawn.layers
                 box.cut(self._picture[0]).copy_(back.own(box))
-                for layer, own in zip(objects, drawn.tones, strict=True):
-                    _lay(self._picture[0, :3], layer, own, raised)
+                for slot, layer in enumerate(objects):
+                    _lay(self._picture[0, :3], layer, drawn.tones.indexed(slot), raised)
                 self._drawn[box] = drawn
         return self._picture
 
-    def _tones(self, layers: Sequence[Placed], hint: LightHint) -> Float[Tensor, "m 12 y x"]:
+    def _tones(self, layers: Sequence[Placed], hint: LightHint) -> Tones:
         """What the network says, where it can show: on a layer, behind it, on its mirror image."""
         if len(layers) == 1:
-            return torch.zeros(0, 12, *self._working)
+            return Tones(
+                maps=torch.zeros(0, 9, *self._working), shadow=torch.zeros(0, 3, *self._finer)
+            )
         small = self._seen(layers)
         light = self.network.assumed(small, hint)
         said = self.network.tones(small, light, self._guided(layers, small, light))
-        change, lift, shadow, gloss, shift, sharpen = (part[0] for part in said.parts)
+        change, lift, gloss, shift, sharpen = (part[0] for part in said.parts)
         inside = F.max_pool2d((small.alpha[0, 1:] > 0).float(), 3, stride=1, padding=1)
-        own = (change * inside, lift * inside, shadow, gloss, shift * inside, sharpen * inside)
-        tones = F.hardshrink(torch.cat(own, dim=1), _NOTHING)
-        for gloss, layer in zip(_gloss(tones), layers[1:], strict=True):
-            _silence_outside(gloss, layer.image_box, self.size)
+        own = (change * inside, lift * inside, gloss, shift * inside, sharpen * inside)
+        maps = F.hardshrink(torch.cat(own, dim=1), _NOTHING)
+        tones = Tones(maps=maps, shadow=F.hardshrink(said.shadow[0], _NOTHING))
+        _, _, gloss, _, _ = tones.parts
+        for alone, layer in zip(gloss[:, 0], layers[1:], strict=True):
+            _silence_outside(alone, layer.image_box, self.size)
         return tones
 
     def _seen(self, layers: Sequence[Placed]) -> Layers:
@@ -111,10 +134,16 @@ class LivePicture:
             self._guides, self._light = [], light.numbers
         alone = small.rgba[:, 1:].split(1, dim=1)
         self._guides = [
-            (layer, _kept(self._guides, layer, partial(unshared, rgba, light.light)))
+            (layer, _kept(self._guides, layer, partial(self._alone, layer, rgba, light.light)))
             for layer, rgba in zip(layers[1:], alone, strict=True)
         ]
         return gathered([guides for _, guides in self._guides])
+
+    def _alone(self, layer: Placed, small: Float[Tensor, "1 1 4 y x"], light: Light) -> Guides:
+        """The guides of one layer."""
+        same = self._finer == self._working
+        fine = small if same else layer.small(self.size, self._finer)[None, None]
+        return unshared(small, fine, light)
 
 
 Made = TypeVar("Made")
@@ -138,11 +167,6 @@ def _tiles(size: tuple[int, int], tile: int) -> Iterator[Box]:
         yield Box(rows=part, columns=other)
 
 
-def _gloss(tones: Float[Tensor, "m 12 y x"]) -> Float[Tensor, "m y x"]:
-    *_, gloss, _, _ = Tones(maps=tones).parts
-    return gloss[:, 0]
-
-
 def _silence_outside(gloss: Float[Tensor, "y x"], box: Box, size: tuple[int, int]) -> None:
     """Sets to zero what lies farther from a box than raising reaches."""
     nearby = near(box, size, (gloss.shape[0], gloss.shape[1]))
@@ -152,42 +176,46 @@ def _silence_outside(gloss: Float[Tensor, "y x"], box: Box, size: tuple[int, int
     gloss[:, nearby.columns.stop :] = 0
 
 
-def _strength(tones: Float[Tensor, "m 12 y x"]) -> Float[Tensor, "m y x"]:
-    """By how much tones change any colour of the picture, at most: each of the maps that speak of
+def _strength(maps: Float[Tensor, "m 9 y x"]) -> Float[Tensor, "m y x"]:
+    """By how much maps change any colour of the picture, at most: each of the maps that speak of
     it by its own value."""
-    change, lift, shadow, *others = Tones(maps=tones.abs()).parts
-    return (change + lift + shadow).amax(dim=1) + torch.cat(others, dim=1).sum(dim=1)
+    change, lift, *others = Tones(maps=maps.abs(), shadow=maps[:, :3]).parts
+    return (change + lift).amax(dim=1) + torch.cat(others, dim=1).sum(dim=1)
 
 
-def _present(layers: Sequence[Placed], tones: Float[Tensor, "m 12 y x"], box: Box) -> _Drawn:
+def _present(layers: Sequence[Placed], tones: Tones, box: Box) -> _Drawn:
     """The layers that do something in a box."""
     found: list[Placed] = []
     slots: list[int] = []
-    for slot, (layer, does) in enumerate(zip(layers[1:], tones.flatten(1).any(1), strict=True)):
+    does = tones.maps.flatten(1).any(dim=1) | tones.shadow.flatten(1).any(dim=1)
+    for slot, (layer, acts) in enumerate(zip(layers[1:], does.tolist(), strict=True)):
         lies = layer.box.common(box) or layer.image_box.common(box)
-        if lies or does:
+        if lies or acts:
             found.append(layer if lies else _NOWHERE)
             slots.append(slot)
-    return _Drawn(layers=(layers[0], *found), tones=tones[slots])
+    return _Drawn(
+        layers=(layers[0], *found), tones=tones.indexed(torch.tensor(slots, dtype=torch.long))
+    )
 
 
 def _lay(
     picture: Float[Tensor, "3 h w"],
     layer: Placed,
-    tones: Float[Tensor, "12 y x"],
-    raised: Raising,
+    tones: Tones,
+    raised: _Raised,
 ) -> None:
     """Lay a layer over what a box of the picture shows: its mirror image, its shadow, itself."""
-    change, lift, shadow, gloss, shift, sharpen = Tones(maps=tones).parts
-    seen = raised.box.common(layer.image_box)
+    change, lift, gloss, shift, sharpen = tones.parts
+    box = raised.maps.box
+    seen = box.common(layer.image_box)
     if seen and gloss.any():
         rgb, alpha = layer.mirrored(seen).split([3, 1])
-        seen.cut(picture).lerp_(rgb, alpha * raised(gloss, seen).clamp(0, 1))
-    if shadow.any():
-        raised.box.cut(picture).mul_(1 + raised(shadow, raised.box))
-    seen = raised.box.common(layer.box)
+        seen.cut(picture).lerp_(rgb, alpha * raised.maps(gloss, seen).clamp(0, 1))
+    if tones.shadow.any():
+        box.cut(picture).mul_(1 + raised.shadow(tones.shadow, box))
+    seen = box.common(layer.box)
     if seen:
         rgb, alpha = layer.own(seen).split([3, 1])
-        edge = refined(alpha, raised(shift, seen), raised(sharpen, seen))
-        colour = toned(rgb, raised(change, seen), raised(lift, seen))
+        edge = refined(alpha, raised.maps(shift, seen), raised.maps(sharpen, seen))
+        colour = toned(rgb, raised.maps(change, seen), raised.maps(lift, seen))
         seen.cut(picture).lerp_(colour, edge)

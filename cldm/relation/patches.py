@@ -99,9 +99,21 @@ class Patches:
             self.patch * max(1, round(width * scale)),
         )
 
+    def finer(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The size that shadows of layers of `size` are told at: the working size where the layers
+        are no larger."""
+        height, width = self.working(size)
+        return (height, width) if max(size) <= max(height, width) else (2 * height, 2 * width)
+
     def small(self, layers: Layers) -> Layers:
         """The layers at working size; absent ones emptied, invisible ones as good as absent."""
-        size = self.working(layers.size)
+        return self._resized(layers, self.working(layers.size))
+
+    def fine(self, layers: Layers) -> Layers:
+        """The layers at the size that shadows are told at."""
+        return self._resized(layers, self.finer(layers.size))
+
+    def _resized(self, layers: Layers, size: tuple[int, int]) -> Layers:
         rgba = layers.rgba if size == layers.size else resize(layers.rgba, size)
         alpha = rgba.split([3, 1], dim=2)[1]
         visible = (alpha > 0).flatten(2).any(dim=-1)

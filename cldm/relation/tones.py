@@ -49,17 +49,19 @@ def whole(size: tuple[int, int]) -> Box:
 class Tones(TensorValue):
     """Smooth maps for each slot above the back, in sRGB; zero everywhere changes nothing.
 
-    Their channels: change of the layer's brightness, -1 (black) upward (3); lift, added to its
-    colours (3); shadow, change of the brightness of what lies behind, -1..0 (3); gloss, how much of
-    the mirror image is seen; shift and sharpen, how the edge of alpha moves and hardens.
+    `maps`: change of the layer's brightness, -1 (black) upward (3); lift, added to its colours (3);
+    gloss, how much of the mirror image is seen; shift and sharpen, how the edge of alpha moves and
+    hardens. `shadow`: change of the brightness of what lies behind, -1..0; finer, as it is sharp
+    where a layer touches the ground.
     """
 
-    maps: Float[Tensor, "*b 12 y x"]
+    maps: Float[Tensor, "*b 9 y x"]
+    shadow: Float[Tensor, "*b 3 y2 x2"]
 
     @property
     def parts(self) -> tuple[Tensor, ...]:
-        """Change, lift, shadow, gloss, shift and sharpen apart, each `[*b c y x]`."""
-        return self.maps.split((3, 3, 3, 1, 1, 1), dim=-3)
+        """Change, lift, gloss, shift and sharpen apart, each `[*b c y x]`."""
+        return self.maps.split((3, 3, 1, 1, 1), dim=-3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,12 +129,13 @@ def applied(tones: Tones, layers: Layers) -> Effects:
     """
     objects = layers.rgba[:, 1:]
     image = mirrored(objects, lowest_row(objects.split([3, 1], dim=2)[1]))
-    return worked(Tones(maps=raised(tones.maps, layers.size)), layers, image)
+    maps, shadow = (raised(part, layers.size) for part in (tones.maps, tones.shadow))
+    return worked(Tones(maps=maps, shadow=shadow), layers, image)
 
 
 def worked(tones: Tones, layers: Layers, image: Float[Tensor, "b m 4 h w"]) -> Effects:
     """The effects where tones, layers and their mirror images are of one size, pixel by pixel."""
-    change, lift, shadow, gloss, shift, sharpen = tones.parts
+    change, lift, gloss, shift, sharpen = tones.parts
     rgb, alpha = layers.rgba[:, 1:].split([3, 1], dim=2)
     # At zero, where a new network stands, the gradient passes by what darkens.
     brighter = change.clamp(min=0)
@@ -143,7 +146,7 @@ def worked(tones: Tones, layers: Layers, image: Float[Tensor, "b m 4 h w"]) -> E
     return Effects(
         multiply=_above_back(bounded(1 + (change - brighter) + taken_off, 0.0, 1.0), 1.0),
         add=_above_back(bounded(add, 0.0, 1.0), 0.0),
-        shadow=_above_back(1 + shadow, 1.0),
+        shadow=_above_back(1 + tones.shadow, 1.0),
         reflection=_above_back(_reflection(gloss, image), 0.0),
         alpha=torch.cat([layers.alpha[:, :1], refined(alpha, shift, sharpen)], dim=1),
     )

@@ -9,7 +9,14 @@ from subjects import SIDE as SIZE
 from subjects import light_from, pillar
 from torch import Tensor
 
-from ldm.occlusion import key_occlusion, occlusion, remaining, sky_occlusion
+from ldm.occlusion import (
+    contact_occlusion,
+    key_directions,
+    key_occlusion,
+    occlusion,
+    remaining,
+    sky_occlusion,
+)
 from ldm.projection import FOCAL, Standing, blur, standing
 
 
@@ -127,3 +134,19 @@ def test_a_body_throws_its_shadow_whoever_stands_beside_it() -> None:
     together = sky_occlusion(bodies, (48, 64))[:1]
     alone = torch.cat([sky_occlusion(body, (48, 64)) for body in apart], dim=1)
     torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)
+
+
+def test_contact_is_sharp_at_the_foot_and_soft_away_from_it() -> None:
+    """How wide the shadow's edges are in a row: of a ramp it is a sixth of its length."""
+    size = (4 * SIZE, 4 * SIZE)
+    bodies = standing(F.interpolate(pillar()[0], size=size)[None])
+    light = light_from(2.2)
+    even = occlusion(bodies, *key_directions(light, 48), 24, size)
+    contact = contact_occlusion(bodies, light, size)
+    foot = round(float(bodies.base) * size[0]) + 1
+
+    def edges(shadow: Tensor, row: int) -> float:
+        return float((shadow * (1 - shadow))[0, 0, 0, row].sum())
+
+    assert edges(contact, foot) < 0.6 * edges(even, foot)
+    assert edges(contact, foot + 20) > 0.9 * edges(even, foot + 20)

@@ -51,7 +51,7 @@ def on_the_ground(layers: Layers) -> tuple[Tensor, Tensor]:
 def test_a_turned_light_turns_the_shadow(turn: int) -> None:
     azimuth = turn * math.pi / 4
     layers = photographs()
-    shadow = guides(layers, light(azimuth)).key[0, 0, 0]
+    shadow = guides(layers, layers, light(azimuth)).key[0, 0, 0]
     right, behind = ((shadow * way).sum() for way in on_the_ground(layers))
     opposite = math.atan2(-math.sin(azimuth), -math.cos(azimuth))
     error = torch.atan2(behind, right) - opposite
@@ -59,7 +59,7 @@ def test_a_turned_light_turns_the_shadow(turn: int) -> None:
 
 
 def test_an_invisible_layer_casts_nothing() -> None:
-    value = guides(photographs(), light(0.5))
+    value = guides(photographs(), photographs(), light(0.5))
     assert value.key[:, 0].amax() > 0.5
     assert not value.key[:, 1].any()
     assert not value.sky[:, 1].any()
@@ -69,8 +69,8 @@ def test_an_invisible_layer_casts_nothing() -> None:
 def test_guides_of_each_layer_alone_give_those_of_all() -> None:
     layers = photographs()
     layers.rgba[0, 2, 3, 66:94, 56:86] = 1
-    alone = [unshared(layers.rgba[:, slot : slot + 1], light(2.0)) for slot in (1, 2)]
-    found, expected = gathered(alone).maps, guides(layers, light(2.0)).maps
+    alone = [unshared(*[layers.rgba[:, slot : slot + 1]] * 2, light(2.0)) for slot in (1, 2)]
+    found, expected = gathered(alone).maps, guides(layers, layers, light(2.0)).maps
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
     taken = expected[0, :, 0]
     first, second = (value.key[0, 0, 0] for value in alone)

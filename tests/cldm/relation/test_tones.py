@@ -41,8 +41,9 @@ def test_light_on_a_layer_is_what_its_sheets_show() -> None:
     rgba = torch.rand(1, 2, 4, *SIZE)
     rgba[..., :40, :] *= 0.02
     layers = Layers(rgba=rgba, present=torch.ones(1, 2, dtype=torch.bool))
-    maps = torch.rand(1, 1, 12, *SIZE) * 2 - 1
-    change, lift, *_ = Tones(maps=maps).parts
-    shown = worked(Tones(maps=maps), layers, rgba[:, 1:])
+    maps = torch.rand(1, 1, 9, *SIZE) * 2 - 1
+    tones = Tones(maps=maps, shadow=torch.zeros(1, 1, 3, *SIZE))
+    change, lift, *_ = tones.parts
+    shown = worked(tones, layers, rgba[:, 1:])
     sheets = (layers.rgb * shown.multiply + shown.add)[:, 1:].clamp(0, 1)
     assert (toned(layers.rgb[:, 1:], change, lift) - sheets).abs().amax() < 0.3 / 255
