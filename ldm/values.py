@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Value = TypeVar("Value", bound="TensorValue")
-Index = Tensor | slice | tuple[Tensor | slice | EllipsisType, ...]
+Index = Tensor | slice | int | tuple[Tensor | slice | EllipsisType, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

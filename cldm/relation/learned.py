@@ -69,7 +69,7 @@ class LearnedRelation(nn.Module, ABC):
         """What it says of each of thinned layers as a whole, before it looks at any place."""
         said = self.colours.tint(self.colours(thin, light.numbers)).float()[..., None, None]
         none = said.new_zeros(*said.shape[:2], 1, 1, 1)
-        nowhere = Guides(key=none, sky=none, shade=none, mirror=none)
+        nowhere = Guides(key=none, sky=none, shade=none, mirror=none, contact=none)
         return applied(tones_of(fields_of(said), nowhere, thin.present[:, 1:]), thin)
 
     @torch.no_grad()
