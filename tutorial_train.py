@@ -42,9 +42,7 @@ settings = RunConfig(
 )
 
 _REMEMBERED = 4000  # scenes of the light stage: 1.5 GB in memory
-
-
-_KEPT = 3000  # scenes of the colours stage: 1.2 GB in memory
+_KEPT = 1500  # scenes of the colours stage: 3 GB in memory
 
 
 def analytic(

@@ -135,9 +135,9 @@ class RelationStageConfig(StageConfig):
 
     rendered_steps: int = 0
     told: float = 0.5
-    cut_out: float = 0.3
+    cut_out: float = 0.4
     recoloured_cut_out: float = 0.8
-    recoloured: float = 0.2
+    recoloured: float = 0.3
     roughened: float = 0.2
     weights: RelationWeights = field(default_factory=RelationWeights)
 
