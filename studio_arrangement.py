@@ -60,7 +60,10 @@ class Arrangement:
         """What lies in the picture."""
         height, width = self.size
         box = Box(rows=range(height), columns=range(width))
-        rgba = torch.stack([layer.own(box) for layer in self.placed])[None]
+        rgba = torch.zeros(1, len(self.placed), 4, height, width)
+        for slot, layer in enumerate(self.placed):
+            seen = box.common(layer.box)
+            seen.cut(rgba[0, slot]).copy_(layer.own(seen))
         return Layers(rgba=rgba, present=torch.ones(rgba.shape[:2], dtype=torch.bool))
 
     def pulled(self, pull: Pull) -> "Arrangement | None":
