@@ -10,7 +10,7 @@ from torch import Tensor
 from ldm.carrying import Moves, carried
 from ldm.values import Effects, Layers
 
-_DARKEST = 0.02
+_DARKEST = 0.002
 _TRUSTED = 0.3  # a change in what is said, of logarithms or of sums, that leaves a third of trust
 _HEARD = 0.03  # changes smaller than this are none, twice as large ones count in full
 
