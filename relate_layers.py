@@ -59,11 +59,10 @@ def main() -> None:
         earlier = artwork_of(document, config.max_slots)
         moves = moves_between(earlier, artwork)
         found = _shown_light(model, document, earlier)
-        now = light if arguments.light else told(found)
         effects = followed(
             effects_of(document, earlier),
             model.relate(earlier.layers, told(found)),
-            model.relate(artwork.layers, now),
+            model.relate(artwork.layers, light if arguments.light else told(found)),
             moves,
             artwork.layers,
         )

@@ -105,6 +105,10 @@ class Layers(TensorValue):
         alpha = torch.cat([torch.ones_like(self.alpha[:, :1]), self.alpha[:, 1:]], dim=1)
         return Layers(rgba=torch.cat([self.rgb, alpha], dim=2), present=self.present)
 
+    def thinned(self, every: int) -> "Layers":
+        """The layers by one of `every` rows and columns of pixels."""
+        return Layers(rgba=self.rgba[..., ::every, ::every], present=self.present)
+
     def take(self, order: Int[Tensor, " k"]) -> "Layers":
         """The layers of the named slots, back to front in the given order."""
         return Layers(rgba=self.rgba[:, order], present=self.present[:, order])

@@ -9,7 +9,6 @@ from torch.utils.data import IterableDataset
 from tqdm import tqdm
 
 from ldm.scene import Scene, cut_out
-from ldm.values import Layers
 
 
 class KeptScenes(IterableDataset[Scene]):
@@ -46,5 +45,4 @@ class KeptScenes(IterableDataset[Scene]):
 def thinned(scene: Scene, every: int) -> Scene:
     """The scenes by one of `every` rows and columns of pixels."""
     pixels = (..., slice(None, None, every), slice(None, None, every))
-    layers = Layers(rgba=scene.layers.rgba[pixels], present=scene.layers.present)
-    return replace(scene, layers=layers, effects=scene.effects.indexed(pixels))
+    return replace(scene, layers=scene.layers.thinned(every), effects=scene.effects.indexed(pixels))

@@ -50,11 +50,6 @@ class ColourReader(nn.Module):
         return self.read(torch.cat([seen, told], dim=-1))
 
 
-def thinned(layers: Layers) -> Layers:
-    """The layers by a ninth of their pixels."""
-    return Layers(rgba=layers.rgba[..., ::EVERY, ::EVERY], present=layers.present)
-
-
 @torch.no_grad()
 def _regions(thin: Layers) -> Float[Tensor, "b m k"]:
     """The statistics of each layer above the back, of what is seen around it, and of the back."""

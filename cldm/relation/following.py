@@ -26,7 +26,8 @@ def followed(
     nothing moves that need not. Where it changed its mind, its own answer counts the more the
     greater the change. Differential rendering (Debevec, "Rendering Synthetic Objects into Real
     Scenes", SIGGRAPH 1998), for factors in logarithms: `log e = log after + g (log known - log
-    before)`, `g = exp(-|log after - log before| / 0.3)`. A new layer gets what the network says.
+    before)`, `g = exp(-|log after - log before| / 0.3)`. Mirror images are carried as
+    they are. A new layer gets what the network says.
     """
     kept, said = carried(known, moves, layers), carried(before, moves, layers)
     there = moves.known.to(layers.rgba.device)[:, None, None, None]

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cldm.relation.blocks import Block, position
-from cldm.relation.colours import ColourReader, thinned
+from cldm.relation.colours import EVERY, ColourReader
 from cldm.relation.estimate import AssumedLight, LightEstimate, LightEstimator, assumed, certain
 from cldm.relation.fields import fields_of, tones_of
 from cldm.relation.guides import Guides, LightHint, guides
@@ -82,7 +82,7 @@ class LearnedRelation(nn.Module, ABC):
         """What it says of layers of working size and their guides under a light."""
         view = self.look(small, light, guides)
         place = position(view.grid, self.width).to(view.patches.device)
-        colours = self.colours(thinned(small), view.light)
+        colours = self.colours(small.thinned(EVERY), view.light)
         tokens = self.embed(view.patches) + place + self.light(view.light)[:, None, None]
         tokens = tokens + F.pad(self.character(colours), (0, 0, 1, 0))[:, :, None]
         answers = self.head(self.norm(self.mixed(tokens, view)[:, 1:]))

@@ -69,10 +69,10 @@ def placed(rgba: Float[Tensor, "4 h w"]) -> Placed:
     """A layer of the picture's size, cut down to what it shows."""
     alpha = rgba[3]
     rows = alpha.amax(dim=1)
-    shown = _extent(rows)
-    columns = _extent(alpha[shown.start : shown.stop].amax(dim=0)) if shown else shown
+    shown = extent(rows)
+    columns = extent(alpha[shown.start : shown.stop].amax(dim=0)) if shown else shown
     own = Box(rows=shown, columns=columns).cut(rgba)
-    height = _extent(rows - _SOLID).stop - shown.start
+    height = extent(rows - _SOLID).stop - shown.start
     return Placed(
         rgba=own, image=own[:, : max(0, height)].flip(1), top=shown.start, left=columns.start
     )
@@ -83,8 +83,8 @@ def _box(rgba: Float[Tensor, "4 h w"], top: int, left: int) -> Box:
     return Box(rows=range(top, top + height), columns=range(left, left + width))
 
 
-def _extent(line: Float[Tensor, " k"]) -> range:
-    """From the first to the last place above zero."""
+def extent(line: Float[Tensor, " k"]) -> range:
+    """From the first to the last place of a line above zero."""
     found = (line > 0).nonzero()
     return range(int(found[0]), int(found[-1]) + 1) if len(found) else range(0)
 

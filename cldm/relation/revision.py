@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cldm.relation.artwork import Artwork, ArtworkError, belongs
+from cldm.relation.placed import extent
 from ldm.carrying import Moves
 from ldm.document import Document, Sheet
 from ldm.effects import EFFECT_SHEETS
@@ -96,7 +97,7 @@ def _moved(was: Float[Tensor, "h w"], now: Float[Tensor, "h w"]) -> tuple[_Box, 
 
 def _ends(was: Float[Tensor, " k"], now: Float[Tensor, " k"]) -> tuple[_Ends, _Ends]:
     """The same along one side of the picture."""
-    length, first, then = len(was), _extent(was), _extent(now)
+    length, first, then = len(was), extent(was - _VISIBLE), extent(now - _VISIBLE)
     free_begin = first.start > 0 and then.start > 0
     free_end = first.stop < length and then.stop < length
     if free_begin and free_end and abs(len(first) - len(then)) > _WOBBLE:
@@ -106,9 +107,3 @@ def _ends(was: Float[Tensor, " k"], now: Float[Tensor, " k"]) -> tuple[_Ends, _E
         )
     shift = then.start - first.start if free_begin else (then.stop - first.stop) * free_end
     return (0.0, 1.0), (shift / length, 1 + shift / length)
-
-
-def _extent(line: Float[Tensor, " k"]) -> range:
-    """From the first to the last place that can be seen."""
-    seen = (line > _VISIBLE).nonzero()
-    return range(int(seen[0]), int(seen[-1]) + 1) if len(seen) else range(0)

@@ -36,6 +36,7 @@ class ColourTraining(pl.LightningModule):
         """The mean error of a layer, half of them in wrong colours."""
         generator = Generator().manual_seed(self.global_step)
         told = torch.rand(len(batch.light.azimuth), generator=generator) < 0.5
+        told = told.to(batch.light.azimuth.device)
         wrong = self.disturbed(batch.layers, generator)
         effects = self.network.overall(wrong, _light(batch, told))
         loss = self.error(wrong, effects, batch)
