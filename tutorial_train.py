@@ -7,16 +7,25 @@ was stopped goes on from its last checkpoint; `tensorboard --logdir runs` shows 
 """
 
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytorch_lightning as pl
 from torch.utils.data import ChainDataset, IterableDataset
 
-from annotator.scenes.dataset import AnalyticScenes, RememberedScenes
+from annotator.scenes.dataset import AnalyticScenes
 from annotator.scenes.kept import KeptScenes, thinned
+from annotator.scenes.remembered import RememberedScenes, neutral
 from annotator.scenes.shards import RenderedScenes
 from annotator.scenes.supply import SUPPLY_SIDE, read_supply
-from cldm.config import RelationStageConfig, RunConfig, Stage, StageConfig, read_run
+from cldm.config import (
+    LightStageConfig,
+    RelationStageConfig,
+    RunConfig,
+    Stage,
+    StageConfig,
+    read_run,
+)
 from cldm.data import DataError
 from cldm.relation.colours import EVERY
 from cldm.training.fitting import finished_steps, fit
@@ -41,7 +50,7 @@ settings = RunConfig(
     picture_every=250,
 )
 
-_REMEMBERED = 4000  # scenes of the light stage: 1.5 GB in memory
+_AT_ONCE = 16  # pictures, where they are made to be remembered
 _KEPT = 1500  # scenes of the colours stage: 3 GB in memory
 
 
@@ -60,19 +69,23 @@ def analytic(
     )
 
 
-def lit_layers(run: RunConfig, stage: StageConfig) -> tuple[RememberedScenes, list[LitLayers]]:
-    """Layers to learn to see the light by, and unseen ones: one or two of each picture, which are
-    made fast, beside what the back shows."""
+def lit_layers(run: RunConfig, stage: LightStageConfig) -> tuple[RememberedScenes, list[LitLayers]]:
+    """Layers to learn to see the light by, few in each picture, which are made fast, beside what
+    the back shows; and unseen ones."""
     data, begin = Path(run.data), finished_steps(run)
+    numbers, more = range(stage.analytic // _AT_ONCE), range(stage.rendered // _AT_ONCE)
+    parts = [analytic(data / "train", _AT_ONCE, numbers, run.seed, max_bodies=3).staged()]
+    if more:
+        parts.append(rendered(run, _AT_ONCE, more).staged())
     train = RememberedScenes(
-        analytic(data / "train", 16, range(_REMEMBERED // 16), run.seed, max_bodies=2),
+        chain(*parts),
         batch_size=stage.batch_size,
         num_batches=max(0, stage.num_steps - begin),
         seed=run.seed,
         first=begin,
     )
-    unseen = analytic(data / "validation", 32, range(4), seed=0, max_bodies=2)
-    return train, [LitLayers(layers=scene.layers, light=scene.light) for scene in unseen]
+    unseen = analytic(data / "validation", 32, range(6), seed=0, max_bodies=6)
+    return train, [neutral(staged) for staged in unseen.staged()]
 
 
 def rendered(run: RunConfig, batch_size: int, steps: range) -> RenderedScenes:

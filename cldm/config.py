@@ -111,6 +111,15 @@ class StageConfig:
 
 
 @dataclass(frozen=True)
+class LightStageConfig(StageConfig):
+    """How the estimator of the light is trained: on so many `analytic` and `rendered` pictures,
+    each seen again and again."""
+
+    analytic: int = 3200
+    rendered: int = 1600
+
+
+@dataclass(frozen=True)
 class RelationWeights:
     """How much each term of the relation network's loss counts; see `cldm.relation.losses`."""
 
@@ -120,7 +129,6 @@ class RelationWeights:
     shadow: float = 1.0
     reflection: float = 1.0
     alpha: float = 0.5
-    light: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -129,13 +137,15 @@ class RelationStageConfig(StageConfig):
     on rendered ones.
 
     Shares of pictures: `told` their light; `cut_out`, whose layers were cut from the true picture
-    and need nothing; `recoloured`, with one layer in wrong colours, of those cut out and of the
-    others; `roughened`, with one layer's edges wrong.
+    and need nothing; `partly_cut_out`, where that holds of some of them, the lowest; `recoloured`,
+    with one layer in wrong colours, of those cut out and of the others; `roughened`, with one
+    layer's edges wrong.
     """
 
     rendered_steps: int = 0
     told: float = 0.5
-    cut_out: float = 0.4
+    cut_out: float = 0.35
+    partly_cut_out: float = 0.15
     recoloured_cut_out: float = 0.8
     recoloured: float = 0.3
     roughened: float = 0.2
@@ -151,7 +161,7 @@ class TrainingConfig:
 
     autoencoder: StageConfig = field(default_factory=StageConfig)
     layers: StageConfig = field(default_factory=StageConfig)
-    light: StageConfig = field(default_factory=StageConfig)
+    light: LightStageConfig = field(default_factory=LightStageConfig)
     colours: StageConfig = field(default_factory=StageConfig)
     relation: RelationStageConfig = field(default_factory=RelationStageConfig)
     num_slots: int = 4

@@ -264,6 +264,13 @@ class LayerDiffusion(nn.Module):
         with visiting(self.relation, self.device), torch.no_grad():
             return self.relation.estimated(layers.to(self.device)).light.to(home)
 
+    def agreed(self, layers: Layers) -> Float[Tensor, "b m"]:
+        """How likely each layer above the back stands in the light already, 0..1: its shadow lies
+        there, as where layers were cut from one picture."""
+        home = layers.rgba.device
+        with visiting(self.relation, self.device), torch.no_grad():
+            return self.relation.agreed(layers.to(self.device)).to(home)
+
     def relate(self, layers: Layers, light: LightHint) -> Effects:
         """Light, shadow, reflection and soft edges between layers, as sheets."""
         home = layers.rgba.device

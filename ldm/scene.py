@@ -14,19 +14,24 @@ from ldm.values import Effects, Layers, Light, TensorValue, identity_effects
 
 @dataclass(frozen=True, kw_only=True)
 class LitLayers(TensorValue):
-    """Layers as they look, and the light they stand in."""
+    """Layers as they look, the light they stand in, its traces in what is seen (see `traces`), in
+    cells of any size, and which slots stand in that light already."""
 
     layers: Layers
     light: Light
+    traces: Float[Tensor, "b 2 y x"]
+    agreed: Bool[Tensor, "b n"]
 
     def turned_over(self, turned: Bool[Tensor, " b"]) -> "LitLayers":
         """The same, with left and right exchanged in some pictures."""
-        rgba, azimuth = self.layers.rgba, self.light.azimuth
-        rgba = torch.where(turned[:, None, None, None, None], rgba.flip(-1), rgba)
-        return LitLayers(
-            layers=Layers(rgba=rgba, present=self.layers.present),
-            light=replace(self.light, azimuth=torch.where(turned, math.pi - azimuth, azimuth)),
+        azimuth = self.light.azimuth
+        other = LitLayers(
+            layers=Layers(rgba=self.layers.rgba.flip(-1), present=self.layers.present),
+            light=replace(self.light, azimuth=math.pi - azimuth),
+            traces=self.traces.flip(-1),
+            agreed=self.agreed,
         )
+        return other.where(turned, self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +54,23 @@ class Scene(TensorValue):
 def cut_out(scene: Scene) -> Scene:
     """The same pictures, of layers that were cut from them: they agree already, and nothing is to
     be done."""
-    layers = agreeing(scene.layers, scene.effects)
-    return Scene(layers=layers, light=scene.light, effects=identity_effects(layers))
+    return partly_cut_out(scene, scene.layers.present.sum(dim=1))
+
+
+def partly_cut_out(scene: Scene, count: Int[Tensor, " b"]) -> Scene:
+    """The same pictures, but the back and the first `count` slots above it were cut from one that
+    showed only these; what stands before them is as it was."""
+    chosen = _first(scene.layers, count)
+    layers = agreeing(scene.layers, _chosen(chosen, scene.effects, identity_effects(scene.layers)))
+    rest = _chosen(chosen, identity_effects(layers), scene.effects)
+    return Scene(layers=layers, light=scene.light, effects=rest)
+
+
+def agreed(scene: Scene) -> Bool[Tensor, "b n"]:
+    """The slots to which nothing is to be done, and which do nothing to others."""
+    effects = scene.effects
+    changed = (effects.multiply < 1) | (effects.add > 0) | (effects.shadow < 1)
+    return ~changed.flatten(2).any(dim=-1)
 
 
 def baked(scene: Scene, count: Int[Tensor, " b"]) -> Scene:
@@ -59,7 +79,7 @@ def baked(scene: Scene, count: Int[Tensor, " b"]) -> Scene:
     The slots above them move down; those that get free are absent, or gone in the whole batch.
     """
     layers, num_slots = scene.layers, scene.layers.present.shape[1]
-    sunk = layers.present & (torch.arange(num_slots, device=count.device) <= count[:, None])
+    sunk = _first(layers, count)
     back = shown(Layers(rgba=layers.rgba, present=sunk), _among(scene.effects, sunk))
     slots = torch.arange(num_slots, device=count.device)
     source = torch.where(slots == 0, 0, slots + count[:, None])
@@ -73,6 +93,34 @@ def baked(scene: Scene, count: Int[Tensor, " b"]) -> Scene:
         layers=Layers(rgba=torch.cat([opaque, above[:, 1:]], dim=1), present=present),
         light=scene.light,
         effects=_above_back(_among(scene.effects.indexed((rows, source)), present)),
+    )
+
+
+def traces(scene: Scene, count: Int[Tensor, " b"]) -> Float[Tensor, "b 2 h w"]:
+    """What tells of the light once the first `count` slots above the back are painted into it: how
+    much of each pixel these cover, and which share of light they keep from the rest of it."""
+    chosen = _first(scene.layers, count)[:, 1:, None, None, None]
+    alpha, shadow = scene.layers.alpha[:, 1:], scene.effects.shadow[:, 1:]
+    free = torch.where(chosen, 1 - alpha, 1.0).prod(dim=1)
+    left = torch.where(chosen, shadow, 1.0).prod(dim=1).mean(dim=1, keepdim=True)
+    return torch.cat([1 - free, free * (1 - left)], dim=1)
+
+
+def _first(layers: Layers, count: Int[Tensor, " b"]) -> Bool[Tensor, "b n"]:
+    """The slots present among the back and the first `count` above it."""
+    slots = torch.arange(layers.present.shape[1], device=count.device)
+    return layers.present & (slots <= count[:, None])
+
+
+def _chosen(slots: Bool[Tensor, "b n"], these: Effects, others: Effects) -> Effects:
+    """Some effects in the chosen slots, others elsewhere."""
+    chosen = slots[:, :, None, None, None]
+    return Effects(
+        multiply=torch.where(chosen, these.multiply, others.multiply),
+        add=torch.where(chosen, these.add, others.add),
+        shadow=torch.where(chosen, these.shadow, others.shadow),
+        reflection=torch.where(chosen, these.reflection, others.reflection),
+        alpha=torch.where(chosen, these.alpha, others.alpha),
     )
 
 

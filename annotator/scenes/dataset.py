@@ -1,22 +1,15 @@
-"""Supplies of analytic scenes: an endless one, and one that is seen again and again."""
+"""An endless supply of analytic scenes."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import reduce
+from collections.abc import Iterator
 
-import torch
-from jaxtyping import UInt8
-from torch import Generator, Tensor
-from torch.nn.utils.rnn import pad_sequence
+from torch import Generator
 from torch.utils.data import IterableDataset, get_worker_info
-from tqdm import tqdm
 
 from annotator.scenes.analytic import analytic_transport
 from annotator.scenes.drawing import random_staging
-from annotator.scenes.staged import scene_of, staged_layers, staged_light
+from annotator.scenes.staged import StagedScene, staged_layers, staged_light, staged_scene
 from annotator.scenes.supply import Supply
-from ldm.scene import LitLayers, Scene, cut_out
-from ldm.values import Layers, Light
+from ldm.scene import Scene
 
 
 class AnalyticScenes(IterableDataset[Scene]):
@@ -50,74 +43,20 @@ class AnalyticScenes(IterableDataset[Scene]):
         return self.num_batches
 
     def __iter__(self) -> Iterator[Scene]:
+        return (staged.scene for staged in self.staged())
+
+    def staged(self) -> Iterator[StagedScene]:
+        """The same scenes, their witnesses not yet part of the backs."""
         worker = get_worker_info()
         offset, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
         for number in range(self.first + offset, self.first + self.num_batches, step):
-            yield self.batch(Generator().manual_seed(self.seed * 1_000_003 + number))
+            yield self._batch(Generator().manual_seed(self.seed * 1_000_003 + number))
 
-    def batch(self, generator: Generator) -> Scene:
-        """One random batch of scenes."""
+    def _batch(self, generator: Generator) -> StagedScene:
         stagings = [
             random_staging(self.supply, generator, max_bodies=self.max_bodies)
             for _ in range(self.batch_size)
         ]
         layers = staged_layers(stagings, self.supply, self.size)
         light = staged_light(stagings, self.supply.device)
-        return scene_of(stagings, layers, analytic_transport(layers, light, stagings))
-
-
-class RememberedScenes(IterableDataset[LitLayers]):
-    """Yields `num_batches` batches of `batch_size` pictures in known light, out of `scenes`.
-
-    Those are made once, when they are first asked for, and kept in 8 bits, each as neutral layers
-    and as layers cut from the true picture. Every other picture is turned left to right. A batch
-    depends on `seed` and its number only.
-    """
-
-    def __init__(
-        self,
-        scenes: AnalyticScenes,
-        *,
-        batch_size: int,
-        num_batches: int,
-        seed: int,
-        first: int = 0,
-    ) -> None:
-        self.scenes = scenes
-        self.batch_size = batch_size
-        self.num_batches = num_batches
-        self.seed = seed
-        self.first = first
-
-    def __len__(self) -> int:
-        return self.num_batches
-
-    def __iter__(self) -> Iterator[LitLayers]:
-        pool = [part for scene in tqdm(self.scenes, "scenes") for part in _pictures(scene)]
-        for number in range(self.first, self.first + self.num_batches):
-            generator = Generator().manual_seed(self.seed * 1_000_003 + number)
-            chosen = torch.randint(len(pool), (self.batch_size,), generator=generator)
-            turned = torch.rand(self.batch_size, generator=generator) < 0.5
-            yield _batch([pool[index] for index in chosen.tolist()]).turned_over(turned)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Picture:
-    rgba: UInt8[Tensor, "n 4 h w"]
-    light: Light
-
-
-def _pictures(scene: Scene) -> Iterator[_Picture]:
-    """Every picture of a scene by itself, with the slots that are there."""
-    for layers in (scene.layers, cut_out(scene).layers):
-        for number, present in enumerate(layers.present):
-            rgba = (255 * layers.rgba[number, present]).round().to(torch.uint8)
-            yield _Picture(rgba=rgba, light=scene.light.indexed(slice(number, number + 1)))
-
-
-def _batch(pictures: Sequence[_Picture]) -> LitLayers:
-    rgba = pad_sequence([picture.rgba for picture in pictures], batch_first=True).float() / 255
-    counts = torch.tensor([len(picture.rgba) for picture in pictures], device=rgba.device)
-    light = reduce(Light.joined, [picture.light for picture in pictures])
-    present = torch.arange(rgba.shape[1], device=rgba.device) < counts[:, None]
-    return LitLayers(layers=Layers(rgba=rgba, present=present), light=light)
+        return staged_scene(stagings, layers, analytic_transport(layers, light, stagings))

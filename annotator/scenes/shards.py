@@ -10,6 +10,7 @@ from torch import Generator
 from torch.utils.data import IterableDataset
 
 from annotator.scenes.drawing import random_staging
+from annotator.scenes.dyeing import dyed
 from annotator.scenes.numbered import check_fixed, read_fixed_scenes
 from annotator.scenes.recording import (
     Exposed,
@@ -19,12 +20,12 @@ from annotator.scenes.recording import (
     recorded_edits,
     recorded_scenes,
 )
-from annotator.scenes.staged import scene_of, staged_layers
+from annotator.scenes.staged import StagedScene, staged_layers, staged_scene
 from annotator.scenes.staging import Body, EditKind, Staging
 from annotator.scenes.supply import Supply
 from ldm.carrying import Moves
 from ldm.scene import Scene
-from ldm.values import Frames
+from ldm.values import Frames, Layers
 
 
 class RenderedScenes(IterableDataset[Scene]):
@@ -32,8 +33,8 @@ class RenderedScenes(IterableDataset[Scene]):
 
     All shards lie in memory, in 8 bits, where the supply lies. What the light's paths do not
     depend on is drawn anew each time: backdrop, colour of the light and share of the sky, gloss,
-    left and right. A batch depends on `seed` and its number only. Errors: `OSError`,
-    `RecordingError` naming a shard that cannot be read.
+    left and right, colours of the layers. A batch depends on `seed` and its number only. Errors:
+    `OSError`, `RecordingError` naming a shard that cannot be read.
     """
 
     def __init__(
@@ -61,20 +62,24 @@ class RenderedScenes(IterableDataset[Scene]):
         return self.num_batches
 
     def __iter__(self) -> Iterator[Scene]:
-        for number in range(self.first, self.first + self.num_batches):
-            yield self.batch(Generator().manual_seed(self.seed * 1_000_003 + number))
+        return (staged.scene for staged in self.staged())
 
-    def batch(self, generator: Generator) -> Scene:
-        """One random batch of scenes."""
+    def staged(self) -> Iterator[StagedScene]:
+        """The same scenes, their witnesses not yet part of the backs."""
+        for number in range(self.first, self.first + self.num_batches):
+            yield self._batch(Generator().manual_seed(self.seed * 1_000_003 + number))
+
+    def _batch(self, generator: Generator) -> StagedScene:
         chosen = torch.randint(len(self._scenes), (self.batch_size,), generator=generator)
         turns = torch.rand(self.batch_size, generator=generator) < 0.5
         drawn: list[RenderedScene] = []
         for number, turned in zip(chosen.tolist(), turns.tolist(), strict=True):
             scene = self._scenes[number]
             drawn.append(dressed(turned_over(scene) if turned else scene, self.supply, generator))
-        return _scene(
-            [each.staging for each in drawn], [each.exposed for each in drawn], self.supply
-        )
+        stagings = [each.staging for each in drawn]
+        exposures = [each.exposed for each in drawn]
+        layers = _layers(stagings, exposures, self.supply)
+        return _developed(dyed(layers, generator), stagings, exposures)
 
 
 def dressed(scene: RenderedScene, supply: Supply, generator: Generator) -> RenderedScene:
@@ -148,15 +153,24 @@ def _edited(recorded: RenderedEdit, supply: Supply) -> EditedScene:
     )
     return EditedScene(
         kind=edit.kind,
-        before=_scene([edit.before], [recorded.before.to(supply.device)], supply),
-        after=_scene([edit.after], [recorded.after.to(supply.device)], supply),
+        before=_scene(edit.before, recorded.before.to(supply.device), supply),
+        after=_scene(edit.after, recorded.after.to(supply.device), supply),
         moves=moves,
     )
 
 
-def _scene(stagings: Sequence[Staging], exposures: Sequence[Exposed], supply: Supply) -> Scene:
-    layers = staged_layers(stagings, supply, exposures[0].light.shape[-1])
-    return scene_of(stagings, layers, developed(exposures, layers.present.shape[1] - 1))
+def _scene(staging: Staging, exposed: Exposed, supply: Supply) -> Scene:
+    return _developed(_layers([staging], [exposed], supply), [staging], [exposed]).scene
+
+
+def _layers(stagings: Sequence[Staging], exposures: Sequence[Exposed], supply: Supply) -> Layers:
+    return staged_layers(stagings, supply, exposures[0].light.shape[-1])
+
+
+def _developed(
+    layers: Layers, stagings: Sequence[Staging], exposures: Sequence[Exposed]
+) -> StagedScene:
+    return staged_scene(stagings, layers, developed(exposures, layers.present.shape[1] - 1))
 
 
 def _frames(staging: Staging, supply: Supply) -> Frames:

@@ -14,7 +14,7 @@ from annotator.scenes.supply import Supply
 from annotator.scenes.transport import Transport, lit, surroundings
 from ldm.compositing import crop, place
 from ldm.scene import Scene, baked
-from ldm.values import Frames, Layers, Light
+from ldm.values import Frames, Layers, Light, TensorValue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +92,31 @@ def staged_light(stagings: Sequence[Staging], device: torch.device) -> Light:
     )
 
 
-def scene_of(stagings: Sequence[Staging], layers: Layers, transport: Transport) -> Scene:
-    """Scenes under the light of their stagings, witnesses become part of the backs."""
+@dataclass(frozen=True, kw_only=True)
+class StagedScene(TensorValue):
+    """Scenes with all their bodies as layers, the first `num_witnesses` of which are none yet."""
+
+    whole: Scene
+    num_witnesses: Int[Tensor, " b"]
+
+    @property
+    def scene(self) -> Scene:
+        """The same, witnesses become part of the backs."""
+        return baked(self.whole, self.num_witnesses)
+
+
+def staged_scene(stagings: Sequence[Staging], layers: Layers, transport: Transport) -> StagedScene:
+    """Scenes under the light of their stagings."""
     device = layers.rgba.device
     gloss = torch.tensor([staging.gloss for staging in stagings], device=device)
     light = staged_light(stagings, device)
     effects = lit(layers, transport, light, surroundings(layers.rgb[:, 0], gloss))
     witnesses = torch.tensor([staging.num_witnesses for staging in stagings], device=device)
-    return baked(Scene(layers=layers, light=light, effects=effects), witnesses)
+    return StagedScene(
+        whole=Scene(layers=layers, light=light, effects=effects), num_witnesses=witnesses
+    )
+
+
+def scene_of(stagings: Sequence[Staging], layers: Layers, transport: Transport) -> Scene:
+    """Scenes under the light of their stagings, witnesses become part of the backs."""
+    return staged_scene(stagings, layers, transport).scene

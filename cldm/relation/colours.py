@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from cldm.relation.estimate import NUM_NUMBERS
+from cldm.relation.estimate import NUM_NUMBERS, AssumedLight
 from cldm.relation.fields import WIDTHS
 from ldm.blocks import zeroed
 from ldm.compositing import stack, visibility
@@ -21,7 +21,8 @@ _NUM_STATISTICS = _MOMENTS + 3 * len(_BINS) + len(_CHROMA) ** 2
 
 class ColourReader(nn.Module):
     """Reads `width` numbers of each layer above the back from statistics of its colours, of all
-    else that is seen, and of the back, and from what is known of the light.
+    else that is seen, and of the back, and from what is known of the light and of how the layer
+    stands in it.
 
     A patch tells what a thing is, but a wrong tint only shows in the whole of a layer against the
     whole of the rest: the cue of colour transfer by statistics (Reinhard et al., "Color Transfer
@@ -33,7 +34,7 @@ class ColourReader(nn.Module):
         super().__init__()
         self.read = nn.Sequential(
             nn.Dropout(0.2),
-            nn.Linear(3 * _NUM_STATISTICS + NUM_NUMBERS, width),
+            nn.Linear(3 * _NUM_STATISTICS + NUM_NUMBERS + 1, width),
             nn.SiLU(),
             nn.Dropout(0.3),
             nn.Linear(width, width),
@@ -41,13 +42,12 @@ class ColourReader(nn.Module):
         )
         self.tint = zeroed(nn.Linear(width, sum(WIDTHS)))
 
-    def forward(self, thin: Layers, light: Float[Tensor, "b 9"]) -> Float[Tensor, "b m d"]:
-        """The numbers of each thinned layer; `light` as the network is told of it."""
-        num_layers = thin.rgba.shape[1] - 1
+    def forward(self, thin: Layers, light: AssumedLight) -> Float[Tensor, "b m d"]:
+        """The numbers of each thinned layer."""
         with torch.autocast(thin.rgba.device.type, enabled=False):
             seen = _regions(thin)
-        told = light[:, None].expand(-1, num_layers, -1)
-        return self.read(torch.cat([seen, told], dim=-1))
+        told = light.numbers[:, None].expand(-1, seen.shape[1], -1)
+        return self.read(torch.cat([seen, told, light.agreed[..., None]], dim=-1))
 
 
 @torch.no_grad()

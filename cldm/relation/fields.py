@@ -56,17 +56,21 @@ def fields_of(channels: Float[Tensor, "b m f h w"]) -> Fields:
     )
 
 
-def tones_of(fields: Fields, guides: Guides, there: Bool[Tensor, "b m"]) -> Tones:
+def tones_of(
+    fields: Fields, guides: Guides, there: Bool[Tensor, "b m"], agreed: Float[Tensor, "b m"]
+) -> Tones:
     """What the fields say, weighed by the guides; slots that are not `there` stay as they are.
 
-    Shadow is as fine as contact: it is sharp at the feet.
+    Shadow is as fine as contact: it is sharp at the feet. A layer that has `agreed` with what lies
+    behind it casts nothing: that is there already. Where it may have, it casts the mean of both.
     """
     exists = there[:, :, None, None, None]
+    casts = exists * (1 - agreed)[:, :, None, None, None]
     light = 1 + fields.glow + fields.shade * guides.shade
     size = (guides.contact.shape[-2], guides.contact.shape[-1])
     evenly = raised(fields.sky * guides.sky + fields.dim, size)
     taken = raised(fields.key, size) * guides.contact + evenly
     change = bounded(light, _DARKEST, 4.0).sqrt() - 1
     shadow = bounded(1 - taken, _DARKEST, 1.0).sqrt() - 1
-    parts = [change, fields.lift, fields.gloss, fields.shift, fields.sharpen]
-    return Tones(maps=torch.cat(parts, dim=2) * exists, shadow=shadow * exists)
+    own = [change, fields.lift, fields.gloss * casts, fields.shift, fields.sharpen]
+    return Tones(maps=torch.cat(own, dim=2) * exists, shadow=shadow * casts)

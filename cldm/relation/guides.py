@@ -14,15 +14,21 @@ from ldm.values import Layers, Light, TensorValue
 
 @dataclass(frozen=True, kw_only=True)
 class LightHint:
-    """What is known of the light: where `given` is false, `light` means nothing."""
+    """What is known of the light: where `given` is false, `light` means nothing.
+
+    `agreed`: how likely each layer above the back stands in it already, 0..1; None where a network
+    is to see that for itself.
+    """
 
     light: Light
     given: Bool[Tensor, " b"]
+    agreed: Float[Tensor, "b m"] | None = None
 
     def to(self, target: torch.device | torch.dtype | str) -> "LightHint":
         """The same hint on another device, or with its floating tensors in another dtype."""
-        moved = self.given if isinstance(target, torch.dtype) else self.given.to(target)
-        return LightHint(light=self.light.to(target), given=moved)
+        given = self.given if isinstance(target, torch.dtype) else self.given.to(target)
+        agreed = None if self.agreed is None else self.agreed.to(target)
+        return LightHint(light=self.light.to(target), given=given, agreed=agreed)
 
 
 @dataclass(frozen=True, kw_only=True)

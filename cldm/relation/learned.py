@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from cldm.relation.blocks import Block, position
 from cldm.relation.colours import EVERY, ColourReader
-from cldm.relation.estimate import AssumedLight, LightEstimate, LightEstimator, assumed, certain
+from cldm.relation.estimate import AssumedLight, LightEstimate, assumed, certain
+from cldm.relation.estimator import LightEstimator
 from cldm.relation.fields import fields_of, tones_of
 from cldm.relation.guides import Guides, LightHint, guides
 from cldm.relation.patches import Patches, View
@@ -42,6 +43,7 @@ class LearnedRelation(nn.Module, ABC):
         self.light = self.look.light_embedding(width)
         self.colours = ColourReader(width)
         self.character = zeroed(nn.Linear(width, width))
+        self.agreement = zeroed(nn.Linear(1, width))
         self.blocks = nn.ModuleList(Block(width, num_heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.head = self.look.head(width)
@@ -53,6 +55,10 @@ class LearnedRelation(nn.Module, ABC):
     def estimated(self, layers: Layers) -> LightEstimate:
         """The light that layers seem to stand in."""
         return self.estimator(self.look.small(layers))
+
+    def agreed(self, layers: Layers) -> Float[Tensor, "b m"]:
+        """How likely each layer above the back stands in the light already, 0..1."""
+        return self.estimator.agreed(self.look.small(layers))
 
     def forward(self, layers: Layers, hint: LightHint) -> Effects:
         """Effects of the layers' own size; the back, and slots absent or invisible, stay.
@@ -67,23 +73,29 @@ class LearnedRelation(nn.Module, ABC):
 
     def overall(self, thin: Layers, light: AssumedLight) -> Effects:
         """What it says of each of thinned layers as a whole, before it looks at any place."""
-        said = self.colours.tint(self.colours(thin, light.numbers)).float()[..., None, None]
+        said = self.colours.tint(self.colours(thin, light)).float()[..., None, None]
         none = said.new_zeros(*said.shape[:2], 1, 1, 1)
         nowhere = Guides(key=none, sky=none, shade=none, mirror=none, contact=none)
-        return applied(tones_of(fields_of(said), nowhere, thin.present[:, 1:]), thin)
+        tones = tones_of(fields_of(said), nowhere, thin.present[:, 1:], light.agreed)
+        return applied(tones, thin)
 
     @torch.no_grad()
     def assumed(self, small: Layers, hint: LightHint) -> AssumedLight:
-        """The light that it goes by for layers of working size."""
-        known = bool(hint.given.all())
-        return assumed(hint, certain(hint.light) if known else self.estimator(small))
+        """The light that it goes by for layers of working size, and who stands in it already; what
+        it is not told of both it sees for itself."""
+        if hint.given.all():
+            agreed = self.estimator.agreed(small) if hint.agreed is None else hint.agreed
+            return assumed(hint, certain(hint.light), agreed)
+        sight = self.estimator.sight(small)
+        return assumed(hint, sight.estimate, sight.agreed if hint.agreed is None else hint.agreed)
 
     def tones(self, small: Layers, light: AssumedLight, guides: Guides) -> Tones:
         """What it says of layers of working size and their guides under a light."""
         view = self.look(small, light, guides)
         place = position(view.grid, self.width).to(view.patches.device)
-        colours = self.colours(small.thinned(EVERY), view.light)
+        colours = self.colours(small.thinned(EVERY), light)
         tokens = self.embed(view.patches) + place + self.light(view.light)[:, None, None]
-        tokens = tokens + F.pad(self.character(colours), (0, 0, 1, 0))[:, :, None]
+        whole = self.character(colours) + self.agreement(view.agreed[..., None])
+        tokens = tokens + F.pad(whole, (0, 0, 1, 0))[:, :, None]
         answers = self.head(self.norm(self.mixed(tokens, view)[:, 1:]))
         return view.tones(answers, self.colours.tint(colours))

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from cldm.relation.estimate import LightEstimate
 from cldm.relation.guides import LightHint
@@ -21,6 +22,10 @@ class RelationNetwork(Protocol):
 
     def estimated(self, layers: Layers) -> LightEstimate:
         """The light that layers seem to stand in."""
+        ...
+
+    def agreed(self, layers: Layers) -> Float[Tensor, "b m"]:
+        """How likely each layer above the back stands in the light already, 0..1."""
         ...
 
     def parameters(self) -> Iterator[nn.Parameter]:
@@ -44,6 +49,10 @@ class PlainStacking(nn.Module):
             ambient=none + 1,
             colour=(none + 1)[:, None].expand(-1, 3),
         )
+
+    def agreed(self, layers: Layers) -> Float[Tensor, "b m"]:
+        """Nothing is known of that either."""
+        return torch.full_like(layers.rgba[:, 1:, 0, 0, 0], 0.5)
 
     def forward(self, layers: Layers, hint: LightHint) -> Effects:
         """Identity, whatever the light."""

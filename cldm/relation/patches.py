@@ -26,13 +26,14 @@ class View:
 
     `small`: the layers at working size, absent ones emptied, and invisible ones as good as absent;
     `patches`: the pixels of each, row by row; `light`: what is known of the light, as numbers
-    around zero.
+    around zero; `agreed`: how likely each layer above the back stands in that light already.
     """
 
     small: Layers
     guides: Guides
     patches: Float[Tensor, "b n p k"]
     light: Float[Tensor, "b 9"]
+    agreed: Float[Tensor, "b m"]
     patch: int
 
     @property
@@ -59,7 +60,7 @@ class View:
         with torch.autocast(answers.device.type, enabled=False):
             channels = channels.float() + whole.float()[..., None, None]
             fields = fields_of(raised(channels, self.small.size))
-            return tones_of(fields, self.guides, self.small.present[:, 1:])
+            return tones_of(fields, self.guides, self.small.present[:, 1:], self.agreed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,12 @@ class Patches:
         with torch.autocast(small.rgba.device.type, enabled=False):
             patches = self._patches(small, guides)
         return View(
-            small=small, guides=guides, patches=patches, light=light.numbers, patch=self.patch
+            small=small,
+            guides=guides,
+            patches=patches,
+            light=light.numbers,
+            agreed=light.agreed,
+            patch=self.patch,
         )
 
     def working(self, size: tuple[int, int]) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from cldm.training.disturbance import recoloured
 from cldm.training.optimisation import one_cycle
 from ldm.compositing import stack
 from ldm.effects import shown
-from ldm.scene import Scene
+from ldm.scene import Scene, agreed
 from ldm.values import Effects, Layers, identity_effects
 
 _RECOLOURED = 0.5  # share of layers
@@ -87,5 +87,6 @@ class ColourTraining(pl.LightningModule):
 
 
 def _light(scene: Scene, told: Bool[Tensor, " b"]) -> AssumedLight:
-    """Light where it is told, else an overcast sky."""
-    return assumed(LightHint(light=scene.light, given=told), overcast(len(told)).to(told.device))
+    """Light where it is told, else an overcast sky; and who stands in it already."""
+    hint, sky = LightHint(light=scene.light, given=told), overcast(len(told)).to(told.device)
+    return assumed(hint, sky, agreed(scene)[:, 1:].to(scene.layers.rgba.dtype))

@@ -9,7 +9,6 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Generator, Tensor
 
 from cldm.config import RelationStageConfig
-from cldm.relation.estimate import LightEstimate, light_loss
 from cldm.relation.guides import LightHint
 from cldm.relation.losses import (
     affected,
@@ -26,15 +25,16 @@ from cldm.training.optimisation import one_cycle
 from ldm.compositing import stack
 from ldm.effects import shown
 from ldm.metrics import psnr
-from ldm.scene import Scene, cut_out
+from ldm.scene import Scene, partly_cut_out
 from ldm.values import Effects, Layers
 
 
 class RelationTraining(pl.LightningModule):
     """Teaches a relation network from batches of `Scene`, as the stage's recipe says.
 
-    Some pictures come as layers that agree already, some with a layer in wrong colours or with
-    wrong edges; what should be seen is the true picture all the same.
+    Some pictures come as layers that agree already, all or the lowest of them, some with a layer in
+    wrong colours or with wrong edges; what should be seen is the true picture all the same. The
+    estimator of the light stays as it is.
     """
 
     def __init__(self, network: RelationNetwork, recipe: RelationStageConfig) -> None:
@@ -47,7 +47,7 @@ class RelationTraining(pl.LightningModule):
         generator = Generator().manual_seed(self.global_step)
         scene, layers, told = self.task(batch, generator)
         effects = self.network(layers, LightHint(light=scene.light, given=told))
-        terms = self.terms(scene, layers, effects, self.network.estimated(layers))
+        terms = self.terms(scene, layers, effects)
         self.log_dict({f"train/{name}": term for name, term in terms.items()})
         weights = asdict(self.recipe.weights)
         return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
@@ -55,11 +55,14 @@ class RelationTraining(pl.LightningModule):
     def task(self, batch: Scene, generator: Generator) -> tuple[Scene, Layers, Tensor]:
         """What should be seen, the layers as they come, and of which pictures the light is told."""
         recipe, device = self.recipe, batch.light.azimuth.device
-        random = torch.rand(2, len(batch.light.azimuth), generator=generator).to(device)
+        random = torch.rand(3, len(batch.light.azimuth), generator=generator).to(device)
         cut = random[0] < recipe.cut_out
-        scene = cut_out(batch).where(cut, batch)
+        partly = random[0] < recipe.cut_out + recipe.partly_cut_out
+        present = batch.layers.present
+        most = present[:, 1:].sum(dim=1)
+        some = torch.where(partly, (random[2] * (most + 1)).long(), 0)
+        scene = partly_cut_out(batch, torch.where(cut, most, some))
         share = torch.where(cut, recipe.recoloured_cut_out, recipe.recoloured)
-        present = scene.layers.present
         wrong = recoloured(scene.layers, random_slots(present, share, generator), generator)
         share = torch.full_like(share, recipe.roughened)
         wrong = roughened(wrong, random_slots(present, share, generator), generator)
@@ -76,9 +79,7 @@ class RelationTraining(pl.LightningModule):
             self.log(f"validation/{name}_light_psnr", found, batch_size=size)
             self.log(f"validation/{name}_light_gain_db", found - plain, batch_size=size)
 
-    def terms(
-        self, scene: Scene, layers: Layers, effects: Effects, estimate: LightEstimate
-    ) -> dict[str, Float[Tensor, ""]]:
+    def terms(self, scene: Scene, layers: Layers, effects: Effects) -> dict[str, Float[Tensor, ""]]:
         """Each loss term under its name; `layers` are the scene's as they came."""
         truth, plain = scene.picture, stack(layers)
         picture, region = shown(layers, effects), affected(truth, plain)
@@ -89,7 +90,6 @@ class RelationTraining(pl.LightningModule):
             "shadow": shadow_loss(effects, scene.effects),
             "reflection": reflection_loss(effects, scene.effects),
             "alpha": alpha_loss(effects, scene.effects),
-            "light": light_loss(estimate, scene.light),
         }
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

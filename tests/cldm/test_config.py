@@ -28,11 +28,11 @@ KEYS = {
     "relation": "network width depth num_heads",
     "training.autoencoder": "num_steps batch_size learning_rate",
     "training.layers": "num_steps batch_size learning_rate",
-    "training.light": "num_steps batch_size learning_rate",
+    "training.light": "num_steps batch_size learning_rate analytic rendered",
     "training.colours": "num_steps batch_size learning_rate",
     "training.relation": "num_steps batch_size learning_rate rendered_steps told cut_out"
-    " recoloured_cut_out recoloured roughened",
-    "training.relation.weights": "composite stillness relit shadow reflection alpha light",
+    " partly_cut_out recoloured_cut_out recoloured roughened",
+    "training.relation.weights": "composite stillness relit shadow reflection alpha",
     "training": "num_slots timestep_shift mean_steps learning lora_rank recomputed",
 }
 

@@ -5,7 +5,7 @@ import torch
 from torch import Generator, Tensor
 
 from ldm.compositing import stack
-from ldm.scene import Scene, baked, cut_out
+from ldm.scene import Scene, agreed, baked, cut_out, partly_cut_out
 from ldm.values import Effects, Layers, Light, identity_effects
 
 
@@ -45,6 +45,24 @@ def test_layers_cut_from_a_picture_show_it_when_plainly_stacked() -> None:
     torch.testing.assert_close(stack(cut.layers), value.picture, atol=1e-5, rtol=0)
     torch.testing.assert_close(cut.picture, value.picture, atol=1e-5, rtol=0)
     assert torch.equal(cut.effects.shadow, identity_effects(cut.layers).shadow)
+
+
+@pytest.mark.parametrize("count", [(0, 0), (1, 0), (1, 2), (3, 2)])
+def test_the_lowest_layers_agree_where_only_these_were_cut_out(count: tuple[int, int]) -> None:
+    value, slots = scene(), torch.arange(4)
+    cut = partly_cut_out(value, torch.tensor(count))
+    chosen = (slots <= torch.tensor(count)[:, None]) & value.layers.present
+    assert torch.equal(agreed(cut), chosen | ~value.layers.present)
+    assert torch.equal(cut.layers.rgba[~chosen], value.layers.rgba[~chosen])
+    for number, most in enumerate(count):
+        own = (slice(number, number + 1), slice(0, most + 1))
+        alone = Scene(
+            layers=value.layers.indexed(own),
+            light=value.light.indexed(slice(number, number + 1)),
+            effects=value.effects.indexed(own),
+        )
+        plain = stack(cut.layers.indexed(own))
+        torch.testing.assert_close(plain, alone.picture, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("count", [(0, 0), (1, 0), (1, 2), (3, 2)])

@@ -1,12 +1,23 @@
 """Laws of colour statistics: moments are numpy's, histograms hold every pixel once, padding leaves
 no trace."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from subjects import picture
 
 from cldm.relation.colours import ColourReader, statistics
-from ldm.values import Layers
+from cldm.relation.estimate import AssumedLight, assumed, certain
+from cldm.relation.guides import told
+from ldm.values import Layers, Light
+
+
+def light(num_layers: int) -> AssumedLight:
+    """A certain light, in which no layer stands."""
+    one = torch.ones(1)
+    known = Light(azimuth=one, elevation=one, colour=one.expand(1, 3), softness=one, ambient=one)
+    return assumed(told(known), certain(known), torch.zeros(1, num_layers))
 
 
 def test_moments_are_those_of_the_weighted_pixels() -> None:
@@ -47,17 +58,23 @@ def test_absent_layers_leave_no_trace() -> None:
     rgba[0, 1, :, 8:24, 8:24] = torch.cat([front, torch.ones(1, 32, 32)])[:, 8:24, 8:24]
     padded = Layers(rgba=rgba, present=torch.tensor([[True, True, False, False]]))
     alone = Layers(rgba=rgba[:, :2], present=padded.present[:, :2])
-    light = torch.zeros(1, 9)
-    torch.testing.assert_close(reader(padded, light)[:, :1], reader(alone, light))
+    torch.testing.assert_close(reader(padded, light(3))[:, :1], reader(alone, light(1)))
 
 
 def test_a_wrong_tint_is_read_from_its_layer() -> None:
-    reader, light = ColourReader(16).eval(), torch.zeros(1, 9)
+    reader = ColourReader(16).eval()
     rgba = torch.ones(1, 3, 4, 32, 32) * 0.5
     rgba[:, :, 3] = 0
     rgba[:, 0, 3] = rgba[:, 1, 3, :16] = rgba[:, 2, 3, 16:] = 1
     right = Layers(rgba=rgba, present=torch.ones(1, 3, dtype=torch.bool))
     wrong = rgba.clone()
     wrong[:, 1, 0] = 0.8
-    told = reader(Layers(rgba=wrong, present=right.present), light)
-    assert (told - reader(right, light)).abs().amax(dim=-1).min() > 1e-3
+    found = reader(Layers(rgba=wrong, present=right.present), light(2))
+    assert (found - reader(right, light(2))).abs().amax(dim=-1).min() > 1e-3
+
+
+def test_how_a_layer_stands_in_the_light_is_heard() -> None:
+    reader = ColourReader(16).eval()
+    layers = Layers(rgba=torch.rand(1, 2, 4, 32, 32), present=torch.ones(1, 2, dtype=torch.bool))
+    agreed = replace(light(1), agreed=torch.ones(1, 1))
+    assert not torch.equal(reader(layers, light(1)), reader(layers, agreed))

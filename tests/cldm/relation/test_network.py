@@ -10,12 +10,13 @@ from subjects import awake
 
 from cldm.build import build_model, build_relation
 from cldm.config import RelationConfig, RelationKind, read_config
-from cldm.relation.estimate import LightEstimate, assumed, light_loss
+from cldm.relation.estimate import LightEstimate, assumed
 from cldm.relation.graph import RelationGraph
 from cldm.relation.guides import LightHint, unknown_hint
 from cldm.relation.network import PlainStacking
 from cldm.relation.transformer import RelationTransformer
 from ldm.projection import towards
+from ldm.scene import LitLayers
 from ldm.values import Effects, Layers, Light, identity_effects
 
 Network = type[RelationTransformer] | type[RelationGraph]
@@ -88,7 +89,13 @@ def test_gradients_reach_every_weight(kind: Network) -> None:
     made = awake(network(kind))
     told = made(layers(), hint(0.5, given=True))
     torch.stack([effect.square().mean() for effect in tensors(told)]).sum().backward()
-    light_loss(made.estimated(layers()), hint(0.5, given=True).light).backward()
+    lit = LitLayers(
+        layers=layers(),
+        light=hint(0.5, given=True).light,
+        traces=torch.full((2, 2, 8, 8), 0.3),
+        agreed=layers().present,
+    )
+    made.estimator.loss(lit).backward()
     for name, weight in made.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.abs().max() > 1e-7, name
@@ -142,6 +149,16 @@ def test_light_that_is_not_given_is_not_seen(kind: Network) -> None:
     assert not torch.equal(next(turned).shadow, next(turned).shadow)
 
 
+@both
+def test_what_stands_in_the_light_already_casts_nothing(kind: Network) -> None:
+    made, value = awake(network(kind)), layers()
+    torch.nn.init.constant_(made.estimator.finder.found.bias, 40.0)
+    told, neutral = made(value, hint(2.0, given=True)), identity_effects(value)
+    assert torch.equal(told.shadow, neutral.shadow)
+    assert torch.equal(told.reflection, neutral.reflection)
+    assert not torch.equal(told.multiply, neutral.multiply)
+
+
 def test_shipped_weights_are_the_transformers() -> None:
     with safe_open("models/layers_tiny.safetensors", "pt") as file:
         shipped = {
@@ -170,8 +187,10 @@ def test_light_that_may_come_from_any_side_comes_from_above() -> None:
     )
     torch.testing.assert_close(estimate.light.elevation, one * math.pi / 2)
     torch.testing.assert_close(estimate.confidence, one * math.sin(0.7))
-    unsure = assumed(hint(0.0, given=False), estimate).light.softness
-    assert (unsure > assumed(hint(0.0, given=True), estimate).light.softness).all()
+    unsure, sure = (
+        assumed(hint(0.0, given=given), estimate, one[:, None]).light for given in (False, True)
+    )
+    assert (unsure.softness > sure.softness).all()
 
 
 @pytest.mark.parametrize(
