@@ -8,10 +8,11 @@
 The picture is a PSD, an OpenRaster file, a folder of PNG files with layers.json, or a folder that
 another of our commands wrote. Its lowest visible layer is the back; hidden layers stay hidden and
 cast nothing. Effects of an earlier run are replaced. Where nothing is said of the light it is
-estimated, and printed in the words that can be given. With `--before`, the effects in that
-document, painted over by hand maybe, go with their layers and are changed only where the edit since
-then changes them; the light is the one that it shows. OUT gets one PNG per layer, document.psd,
-document.ora, composite.png and contact_sheet.png.
+estimated, and printed in the words that can be given; so are the layers that stand in it already,
+as those do that were cut from one picture: they cast nothing anew. With `--before`, the effects in
+that document, painted over by hand maybe, go with their layers and are changed only where the edit
+since then changes them; the light is the one that it shows. OUT gets one PNG per layer,
+document.psd, document.ora, composite.png and contact_sheet.png.
 """
 
 import argparse
@@ -21,11 +22,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from cldm.brief import Brief, LightBrief, light_brief, light_of, words_of_light
 from cldm.build import load_model
 from cldm.config import read_config
 from cldm.model import LayerDiffusion
-from cldm.relation.artwork import Artwork, artwork_of, related
+from cldm.relation.artwork import Artwork, ArtworkError, artwork_of, related
 from cldm.relation.finding import found_light
 from cldm.relation.following import followed
 from cldm.relation.guides import LightHint, told
@@ -51,20 +54,26 @@ def main() -> None:
     artwork = artwork_of(read_layered(arguments.stack), config.max_slots)
     model = load_model(config, arguments.model.parent).requires_grad_(False).to(device)
 
+    names = _agreed(arguments.agreed, artwork)
     if arguments.before is None:
-        effects = model.relate(artwork.layers, light)
+        if names is None:
+            names = _seen_to_agree(model, artwork)
+            print(f"agreed estimated: {','.join(names) or 'none'}")
+        effects = model.relate(artwork.layers, _hint(light, names, artwork))
         found = model.estimated_light(artwork.layers)
     else:
         document = read_layered(arguments.before)
         earlier = artwork_of(document, config.max_slots)
         moves = moves_between(earlier, artwork)
         found = _shown_light(model, document, earlier)
+        now = light if arguments.light else told(found)
         effects = followed(
             effects_of(document, earlier),
-            model.relate(earlier.layers, told(found)),
-            model.relate(artwork.layers, light if arguments.light else told(found)),
+            model.relate(earlier.layers, _hint(told(found), names, earlier)),
+            model.relate(artwork.layers, _hint(now, names, artwork)),
             moves,
             artwork.layers,
+            same_light=not arguments.light,
         )
     if not arguments.refine_edges:
         effects = replace(effects, alpha=artwork.layers.alpha)
@@ -100,6 +109,34 @@ def _light(words: Sequence[str]) -> LightHint:
     return light_of(Brief(light=light))
 
 
+def _agreed(words: str | None, artwork: Artwork) -> list[str] | None:
+    """The layers above the back that are said to stand in the light already."""
+    if words is None:
+        return None
+    _, *known = artwork.names
+    names = {"all": known, "none": []}.get(words, [word.strip() for word in words.split(",")])
+    for name in names:
+        if name not in known:
+            expected = f"all, none, or some of {', '.join(known)}"
+            raise ArtworkError(f"agreed: found {name!r}, expected {expected}")
+    return names
+
+
+def _seen_to_agree(model: LayerDiffusion, artwork: Artwork) -> list[str]:
+    """Those that seem to do so rather than not."""
+    shares = zip(artwork.names[1:], model.agreed(artwork.layers)[0].tolist(), strict=True)
+    return [name for name, share in shares if share > 0.5]
+
+
+def _hint(light: LightHint, agreed: Sequence[str] | None, artwork: Artwork) -> LightHint:
+    """What the network is told; who stands in the light it sees for itself where nothing is."""
+    if agreed is None:
+        return light
+    return replace(
+        light, agreed=torch.tensor([[float(name in agreed) for name in artwork.names[1:]]])
+    )
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("stack", type=Path, help="a PSD or ORA file, or a folder")
@@ -109,6 +146,11 @@ def _arguments() -> argparse.Namespace:
         nargs="*",
         metavar="key=value",
         help="azimuth, elevation (degrees), softness, ambient (0 to 1), colour=[r,g,b]",
+    )
+    parser.add_argument(
+        "--agreed",
+        metavar="NAMES",
+        help="layers that stand in the light already, with commas between: all, none, or some",
     )
     parser.add_argument("--before", type=Path, help="the document before an edit, with effects")
     parser.add_argument("--model", type=Path, default=Path("models/layers_tiny.yaml"))

@@ -161,7 +161,7 @@ class Studio:
         num_shown = drawn.viewport.num_shown
         yield [f"Lighting. Seed {drawn.brief.seed}", gr.skip(), gr.skip(), *_WAITING]
         with tempfile.TemporaryDirectory() as name:
-            *shown, _ = _outcome(light_up(self.model, drawn, Path(name)), drawn.brief)
+            *shown, _ = _outcome(light_up(drawn, Path(name)), drawn.brief)
             # Where a layer is being pulled again, this is the past; its drop will finish anew.
             if drawn.viewport.num_shown == num_shown:
                 yield shown

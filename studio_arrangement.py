@@ -15,7 +15,7 @@ from cldm.relation.live import LivePicture
 from cldm.relation.placed import Placed, placed
 from cldm.relation.tones import Box
 from ldm.effects import shown
-from ldm.values import Layers
+from ldm.values import Effects, Layers
 
 _SOLID = 0.5  # alpha above which a layer is taken hold of
 
@@ -131,6 +131,15 @@ class Viewport:
             layers = arrangement.layers
             with torch.no_grad():
                 return shown(layers, self.model.relate(layers, hint))
+
+    def effects(self, arrangement: Arrangement, hint: LightHint) -> Effects:
+        """The effects that its picture shows."""
+        layers = arrangement.layers
+        with self._lock, torch.no_grad():
+            if self._live is None:
+                return self.model.relate(layers, hint)
+            self._live.show(arrangement.placed, hint)
+            return self._live.effects(layers)
 
 
 def _kept(start: int, length: int, whole: int) -> int:

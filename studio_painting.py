@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
@@ -43,7 +42,8 @@ class Drawn:
     """Layers that are drawn: they can still be moved, and their light changed.
 
     `asked` are the pictures of the masks by file name; `light` is the one that the layers stand in,
-    given or estimated. It is held while they move.
+    given or estimated; `agreed` says how likely each one above the back, as it was drawn, stands in
+    it already. Both are held while they move.
     """
 
     brief: Brief
@@ -51,6 +51,7 @@ class Drawn:
     masks: Masks
     asked: dict[str, Mask]
     light: LightBrief
+    agreed: Tensor
     viewport: Viewport
 
     @property
@@ -61,7 +62,9 @@ class Drawn:
     @property
     def hint(self) -> LightHint:
         """Its light as the relation network is told it."""
-        return light_of(replace(self.brief, light=self.light))
+        _, *order = self.arrangement.order
+        agreed = self.agreed[:, [slot - 1 for slot in order]]
+        return replace(light_of(replace(self.brief, light=self.light)), agreed=agreed)
 
     def pulled(self, pull: Pull) -> "Drawn | None":
         """After a layer was pulled; None where there is none."""
@@ -109,15 +112,15 @@ def paint(
         masks=task.condition.masks,
         asked={path.name: _read_mask(path) for path in folder.glob("mask_*.png")},
         light=brief.light or light_brief(model.estimated_light(layers)),
+        agreed=model.agreed(layers),
         viewport=Viewport(model, layers.size),
     )
-    yield light_up(model, drawn, folder)
+    yield light_up(drawn, folder)
 
 
-def light_up(model: LayerDiffusion, drawn: Drawn, folder: Path) -> Painted:
+def light_up(drawn: Drawn, folder: Path) -> Painted:
     """The picture of layers where they lie and in their light, without drawing any anew."""
-    with torch.no_grad():
-        results = drawn.results(model.relate(drawn.layers, drawn.hint))
+    results = drawn.results(drawn.viewport.effects(drawn.arrangement, drawn.hint))
     return Painted(
         picture=_image(flatten(results.document())),
         layers=_shown(results.layers, results.names),

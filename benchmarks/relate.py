@@ -2,11 +2,11 @@
 
     python -m benchmarks.relate
 
-`edit`: a layer is dragged a step in a live picture, the light being held. In turns with it:
-`whole`, all layers related anew and their document flattened; `flatten`, the latter alone;
-`affine`, a per-pixel affine transform of colours as in PCT-Net (Guerreiro et al. 2023, section
-3.1; here without its network: parameters at 256 px raised to full size and applied to one flat
-foreground). Beside them one step of diffusion of four layers by the same model.
+`edit`: a layer is dragged a step in a live picture, the light being held as the studio does it. In
+turns with it: `whole`, all layers related anew and their document flattened; `flatten`, the latter
+alone; `affine`, a per-pixel affine transform of colours as in PCT-Net (Guerreiro et al. 2023,
+section 3.1; here without its network: parameters at 256 px raised to full size and applied to one
+flat foreground). Beside them one step of diffusion of four layers by the same model.
 """
 
 import argparse
@@ -56,12 +56,14 @@ def scene(size: int) -> Layers:
 
 
 def light() -> LightHint:
-    """The light that an artist holds while dragging: half way up, from the right and behind."""
+    """The light that an artist holds while dragging: half way up, from the right and behind; none
+    of the layers stands in it already."""
     one = torch.ones(1)
     known = Light(
         azimuth=one, elevation=0.8 * one, colour=one.expand(1, 3), softness=0.2 * one, ambient=one
     )
-    return LightHint(light=known, given=one.bool())
+    agreed = torch.zeros(1, len(NAMES) - 1)
+    return LightHint(light=known, given=one.bool(), agreed=agreed)
 
 
 def dragging(network: LearnedRelation, layers: Layers) -> Callable[[], Tensor]:

@@ -4,11 +4,13 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ldm.compositing import crop, inverse, over
 from ldm.values import Effects, Frames, Layers
+
+_SAME = 1e-6  # of the picture: nobody moves a layer by less
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,26 @@ class Moves:
     def known(self) -> Bool[Tensor, " n"]:
         """Which slots were there before."""
         return torch.tensor(self.origin) >= 0
+
+    @property
+    def edited(self) -> Bool[Tensor, " n"]:
+        """Which slots are new, lie elsewhere, or have changed places with one that does not."""
+        origin = torch.tensor(self.origin)
+        apart = (self.before.box[0, origin] - self.after.box[0]).abs().amax(dim=-1) > _SAME
+        moved = ~self.known | apart.cpu()
+        return moved | overtaken(origin.masked_fill(moved, -1))
+
+    def left(self, num_slots: int) -> Bool[Tensor, " k"]:
+        """Which of the slots before are gone, or are edited."""
+        kept = torch.tensor(self.origin)[~self.edited]
+        return ~torch.isin(torch.arange(num_slots), kept)
+
+
+def overtaken(origin: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
+    """Which slots have changed places with another: each has an `origin`, -1 for one that does not
+    count."""
+    pairs = torch.triu(origin[:, None] > origin, diagonal=1) & (origin >= 0)
+    return pairs.any(dim=0) | pairs.any(dim=1)
 
 
 def carried(effects: Effects, moves: Moves, layers: Layers) -> Effects:

@@ -1,21 +1,25 @@
 """What the contestants do with a scene and its edit, each under the prefix of its figures."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Generator
 
 from annotator.scenes.shards import EditedScene
+from annotator.scenes.staging import EditKind
 from cldm.relation.finding import found_light
 from cldm.relation.following import followed
 from cldm.relation.guides import told, unknown_hint
+from cldm.relation.learned import LearnedRelation
+from cldm.relation.live import LivePicture
 from cldm.relation.network import RelationNetwork
+from cldm.relation.placed import placed
 from cldm.training.disturbance import recoloured
 from ldm.effects import shown
 from ldm.scene import Scene, cut_out
 from ldm.values import Effects, Layers, Light
 from paper.relation_baked import left_behind, rigid
-from paper.relation_edits import nearest_slot, slot_mask
+from paper.relation_edits import drawn_region, nearest_slot, slot_mask
 from paper.relation_light import light_errors, turned
 from paper.relation_measures import (
     Measured,
@@ -131,7 +135,14 @@ def edits(edited: EditedScene, contestants: Contestants, fitted: Light) -> Measu
         before, now = ours(edited.before.layers, told(light)), ours(after.layers, told(new))
         if name == "light_found.":
             found |= _named(name, measured_edit(edited, shown(after.layers, now)))
-        kept = followed(edited.before.effects, before, now, edited.moves, after.layers)
+        kept = followed(
+            edited.before.effects,
+            before,
+            now,
+            edited.moves,
+            after.layers,
+            same_light=edited.kind is not EditKind.relit,
+        )
         found |= _named(name + "followed.", measured_edit(edited, shown(after.layers, kept)))
     found |= _named("rigid.", measured_edit(edited, rigid(edited)))
     return found | _named("left_behind.", measured_edit(edited, left_behind(edited)))
@@ -145,19 +156,40 @@ def _lights_of_edit(edited: EditedScene, fitted: Light) -> dict[str, tuple[Light
 
 
 def stillness(edited: EditedScene, ours: RelationNetwork, fitted: Light) -> Measured:
-    """What moves although it should not, the light held through the edit as the studio does; and
-    where the network's own effects of before are followed."""
+    """What moves although it should not, the light held through the edit as the studio does: all
+    related anew; the network's own effects of before `followed`, the layers' edges being their own
+    in both; and `dragged` in the studio."""
     found: Measured = {}
     before, after = edited.before.layers, edited.after.layers
     estimated = ours.estimated(before).light
     lights = {"": estimated, "light_given.": edited.before.light, "light_found.": fitted}
     for name, light in lights.items():
-        old, new = (ours(each, told(light)) for each in (before, after))
-        kept = followed(old, old, new, edited.moves, after)
-        for prefix, effects in ((name, new), (name + "followed.", kept)):
-            pictures = shown(before, old), shown(after, effects)
-            found |= _named(prefix, measured_stillness(edited, *pictures))
+        old, new = (replace(ours(each, told(light)), alpha=each.alpha) for each in (before, after))
+        kept = followed(old, old, new, edited.moves, after, same_light=True)
+        ways = {name: (old, new), f"{name}followed.": (old, kept)}
+        if isinstance(ours, LearnedRelation):
+            ways[f"{name}dragged."] = _dragged(edited, ours, light)
+        for prefix, effects in ways.items():
+            pictures = shown(before, effects[0]), shown(after, effects[1])
+            drawn = drawn_region(edited, *effects)
+            found |= _named(prefix, measured_stillness(edited, *pictures, drawn))
     return found
+
+
+def _dragged(edited: EditedScene, ours: LearnedRelation, light: Light) -> tuple[Effects, Effects]:
+    """The effects before and after an edit of a picture that is shown while it is edited."""
+    live = LivePicture(ours, edited.before.layers.size)
+    old = tuple(map(placed, edited.before.layers.rgba[0]))
+    new = [
+        placed(rgba) if changed else old[slot]
+        for rgba, changed, slot in zip(
+            edited.after.layers.rgba[0], edited.moves.edited, edited.moves.origin, strict=True
+        )
+    ]
+    live.show(old, told(light))
+    before = live.effects(edited.before.layers)
+    live.show(new, told(light))
+    return before, live.effects(edited.after.layers)
 
 
 def lights(scene: Scene, contestants: Contestants, fitted: Light) -> Measured:

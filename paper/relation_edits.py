@@ -11,7 +11,7 @@ from annotator.scenes.staging import EditKind
 from ldm.effects import shown
 from ldm.metrics import affected_region, dilate
 from ldm.scene import Scene
-from ldm.values import Layers
+from ldm.values import Effects, Layers
 
 _NOTICED = 1 / 255
 _MARGIN = 0.03  # of the picture's side: so far from an edit nothing should change
@@ -62,6 +62,20 @@ def still_region(edited: EditedScene) -> Float[Tensor, "b 1 h w"]:
     touched = [*bodies, *cast_regions(edited), changed - _NOTICED]
     touched = torch.stack([(part > 0).float() for part in touched])
     return 1 - dilate(touched.amax(dim=0), _MARGIN)
+
+
+def drawn_region(edited: EditedScene, before: Effects, after: Effects) -> Float[Tensor, "b 1 h w"]:
+    """What the changed layers touch as a method draws them: all that is within 3 % of the side of
+    where they are seen, or cast what is, before an edit and after it."""
+    drawn = zip((before, after), changed_slots(edited), strict=True)
+    return dilate(torch.stack([_drawn(*each) for each in drawn]).amax(dim=0), _MARGIN)
+
+
+def _drawn(effects: Effects, slots: Bool[Tensor, " n"]) -> Float[Tensor, "b 1 h w"]:
+    mirror = effects.reflection.split([3, 1], dim=2)[1]
+    dark = 1 - effects.shadow.amin(dim=2, keepdim=True)
+    seen = torch.stack([dark, mirror, effects.alpha])[:, :, slots]
+    return (seen.amax(dim=(0, 2)) > _NOTICED).float()
 
 
 def slot_mask(slot: Int[Tensor, " b"], num_slots: int) -> Bool[Tensor, "b {num_slots}"]:

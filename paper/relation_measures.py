@@ -47,6 +47,10 @@ UNITS = {
     "still_p999": "1/255",
     "still_max": "1/255",
     "still_share": "share",
+    "untouched_mean": "1/255",
+    "untouched_p999": "1/255",
+    "untouched_max": "1/255",
+    "untouched_share": "share",
     "identity_rmse": "1/255",
     "identity_effect": "1/255",
     "neutral_rmse": "1/255",
@@ -110,22 +114,32 @@ def measured_edit(edited: EditedScene, found: Float[Tensor, "b 3 h w"]) -> Measu
 
 
 def measured_stillness(
-    edited: EditedScene, before: Float[Tensor, "1 3 h w"], after: Float[Tensor, "1 3 h w"]
+    edited: EditedScene,
+    before: Float[Tensor, "1 3 h w"],
+    after: Float[Tensor, "1 3 h w"],
+    drawn: Float[Tensor, "1 1 h w"],
 ) -> Measured:
     """How much two pictures of ours, before and after a move, differ where nothing should: by the
     pixel's channel that changes most, its mean, all but a thousandth, and greatest; and the share
-    of pixels that change by more than 1/255. Nothing of other edits."""
+    of pixels that change by more than 1/255. Nothing of other edits.
+
+    `still` leaves out what the edit truly touches; `untouched` also what is `drawn` of the moved
+    layer and of its effects, wrongly maybe.
+    """
     if edited.kind is not EditKind.moved:
         return {}
+    change = 255 * (after - before).abs().amax(dim=1)
     still = still_region(edited)[:, 0] > 0
-    change = 255 * (after - before).abs().amax(dim=1)[still]
-    change = torch.cat([change, torch.zeros(1)])  # one that stays, where an edit touches all
-    return {
-        "still_mean": change.mean()[None],
-        "still_p999": change.quantile(0.999)[None],
-        "still_max": change.amax()[None],
-        "still_share": (change > 1).float().mean()[None],
-    }
+    found: Measured = {}
+    for name, region in (("still", still), ("untouched", still & (drawn[:, 0] == 0))):
+        inside = torch.cat([change[region], torch.zeros(1)])  # one that stays, if all is touched
+        found |= {
+            f"{name}_mean": inside.mean()[None],
+            f"{name}_p999": inside.quantile(0.999)[None],
+            f"{name}_max": inside.amax()[None],
+            f"{name}_share": (inside > 1).float().mean()[None],
+        }
+    return found
 
 
 def measured_change(layers: Layers, effects: Effects) -> Measured:

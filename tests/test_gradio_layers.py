@@ -148,6 +148,7 @@ def test_a_layer_takes_its_name_and_mask_along_when_it_steps_back(
         (results.masks.area, drawn.masks.area),
     ):
         assert torch.equal(found, before[:, [0, 2, 1]])
+    assert torch.equal(stepped.hint.agreed, drawn.hint.agreed[:, [1, 0]])
     assert studio.step(-1, stepped) == [gr.skip()] * 2
     forward, _ = studio.step(1, stepped)
     assert torch.equal(forward.layers.rgba, drawn.layers.rgba)

@@ -122,6 +122,26 @@ def test_light_is_unknown_or_as_told(tmp_path: Path) -> None:
     assert all((first - second).abs().max() > 2 / 255 for first, second in pairs)
 
 
+def test_what_stands_in_the_light_already_casts_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_psd(photographs(), tmp_path / "stack.psd")
+    cast: dict[str, set[str]] = {}
+    for word in ("none", "all", "planet"):
+        relate(tmp_path / "stack.psd", tmp_path / "out", f"--agreed={word}")
+        sheets = read_psd(tmp_path / "out" / "document.psd").sheets
+        cast[word] = {each.name for each in sheets if each.rgba[:, :3].amin() < 0.99}
+        cast[word] &= {"planet shadow", "鸭 shadow"}
+    assert cast == {
+        "none": {"planet shadow", "鸭 shadow"},
+        "all": set(),
+        "planet": {"鸭 shadow"},
+    }
+    assert "agreed estimated" not in capsys.readouterr().out
+    relate(tmp_path / "stack.psd", tmp_path / "out")
+    assert "agreed estimated: " in capsys.readouterr().out
+
+
 def test_what_was_painted_on_effects_survives_an_edit_elsewhere(tmp_path: Path) -> None:
     write_psd(photographs(), tmp_path / "stack.psd")
     relate(tmp_path / "stack.psd", tmp_path / "once")
@@ -183,6 +203,10 @@ def smaller(document: Document) -> Document:
         (["many.psd", "elevation=91"], "light.elevation: found 91"),
         (["many.psd", "azimuth=nan"], "light.azimuth: found nan"),
         (["many.psd", "azimuth=left"], "left"),
+        (
+            ["stack.psd", "--agreed=planet,moon"],
+            "agreed: found 'moon', expected all, none, or some",
+        ),
         (["many.psd", "azimut=3"], "Did you mean: 'azimuth'"),
         (["many.psd", "colour=[1,-1,1]"], "light.colour: found [1.0, -1.0, 1.0]"),
         (["many.psd", "--device=abacus"], "device: found abacus"),
@@ -194,6 +218,7 @@ def test_mistakes_are_said_in_one_line_and_nothing_is_written(
     words: list[str], said: str, tmp_path: Path
 ) -> None:
     write_psd(several(4), tmp_path / "many.psd")
+    write_psd(photographs(), tmp_path / "stack.psd")
     write_psd(several(1), tmp_path / "alone.psd")
     write_psd(Document(sheets=photographs().sheets[1:]), tmp_path / "clear.psd")
     write_psd(several(3), tmp_path / "three.psd")

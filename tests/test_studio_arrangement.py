@@ -75,7 +75,7 @@ def test_a_layer_never_leaves_the_picture_and_comes_back_whole() -> None:
 
 
 @pytest.mark.parametrize("kind", RelationKind)
-def test_the_picture_of_a_drag_is_that_of_the_document_made_anew(
+def test_the_picture_of_a_drag_is_that_of_the_document_of_its_effects(
     tiny_config: ModelConfig, kind: RelationKind
 ) -> None:
     relation = replace(tiny_config.relation, network=kind)
@@ -84,8 +84,7 @@ def test_the_picture_of_a_drag_is_that_of_the_document_made_anew(
     for right, down in ((7, 0), (11, 5), (-20, 30)):
         there = there.pulled(Pull(start=None, right=right / SIDE, down=down / SIDE))
         shown = viewport.show(there, HINT)
-        with torch.no_grad():
-            effects = model.relate(there.layers, HINT)
+        effects = viewport.effects(there, HINT)
         expected = flatten(effects_document(there.layers, effects, ("back", "left", "right")))
         torch.testing.assert_close(shown[:, :3], expected[:, :3], atol=1 / 255, rtol=0)
 

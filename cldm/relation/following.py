@@ -4,19 +4,28 @@ after it."""
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ldm.carrying import Moves, carried
+from ldm.metrics import dilate
 from ldm.values import Effects, Layers
 
 _DARKEST = 0.002
+_NOTICED = 1 / 255
+_MARGIN = 0.015  # of the picture's larger side, around what was edited and what it casts
 _TRUSTED = 0.3  # a change in what is said, of logarithms or of sums, that leaves a third of trust
 _HEARD = 0.03  # changes smaller than this are none, twice as large ones count in full
 
 
 def followed(
-    known: Effects, before: Effects, after: Effects, moves: Moves, layers: Layers
+    known: Effects,
+    before: Effects,
+    after: Effects,
+    moves: Moves,
+    layers: Layers,
+    *,
+    same_light: bool,
 ) -> Effects:
     """The effects after an edit: those `known` before it (painted by hand, or true), changed by as
     much as what a network says `after` it differs from what it said `before`, of one picture.
@@ -28,6 +37,9 @@ def followed(
     Scenes", SIGGRAPH 1998), for factors in logarithms: `log e = log after + g (log known - log
     before)`, `g = exp(-|log after - log before| / 0.3)`. Mirror images are carried as
     they are. A new layer gets what the network says.
+
+    In the same light, effects of layers that were not edited change only near edited ones and what
+    these cast, before or after: all else keeps still.
     """
     kept, said = carried(known, moves, layers), carried(before, moves, layers)
     there = moves.known.to(layers.rgba.device)[:, None, None, None]
@@ -36,7 +48,7 @@ def followed(
         parts = (part.clamp(min=_DARKEST).log() for part in (kept, said, now))
         return torch.where(there, _changed(*parts).exp().clamp(0, 1), now)
 
-    return replace(
+    changed = replace(
         after,
         multiply=factor(kept.multiply, said.multiply, after.multiply),
         add=torch.where(there, _changed(kept.add, said.add, after.add).clamp(0, 1), after.add),
@@ -44,6 +56,29 @@ def followed(
         reflection=torch.where(there, kept.reflection, after.reflection),
         alpha=torch.where(there, kept.alpha, after.alpha),
     )
+    return _held(known, kept, changed, moves) if same_light else changed
+
+
+def _held(known: Effects, kept: Effects, changed: Effects, moves: Moves) -> Effects:
+    """What has changed, near what was edited; elsewhere, of other layers, what was kept."""
+    edited = moves.edited
+    reached = _reach(known, moves.left(known.alpha.shape[1])), _reach(changed, edited)
+    near = dilate(torch.maximum(*reached), _MARGIN)[:, None]
+    heard = near.maximum(edited.to(near)[:, None, None, None])
+    return replace(
+        changed,
+        multiply=torch.lerp(kept.multiply, changed.multiply, heard),
+        add=torch.lerp(kept.add, changed.add, heard),
+        shadow=torch.lerp(kept.shadow, changed.shadow, heard),
+    )
+
+
+def _reach(effects: Effects, slots: Bool[Tensor, " n"]) -> Float[Tensor, "b 1 h w"]:
+    """One where some layers are seen, or cast something that is."""
+    mirror = effects.reflection.split([3, 1], dim=2)[1]
+    seen = torch.stack([1 - effects.shadow.amin(dim=2, keepdim=True), mirror, effects.alpha])
+    chosen = slots.to(mirror)[:, None, None, None]
+    return ((seen.amax(dim=0) * chosen).amax(dim=1) > _NOTICED).to(mirror)
 
 
 def _changed(

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from cldm.relation.estimate import AssumedLight
 from cldm.relation.guides import Guides, LightHint, gathered, unshared
+from cldm.relation.holding import Said
 from cldm.relation.learned import LearnedRelation
 from cldm.relation.placed import Placed
-from cldm.relation.tones import Box, Raising, Tones, near, raising, refined, toned
-from ldm.values import Layers, Light
+from cldm.relation.tones import Box, Raising, Tones, applied, near, raising, refined, toned
+from ldm.values import Effects, Layers, Light, identity_effects
 
 _TILE = 256  # pixels: what is worked on at once fits the cache, and there are not many tiles
 _UNSEEN = 0.35 / 255  # tones that can change the picture by less show the same
@@ -57,9 +58,10 @@ class _Raised:
 class LivePicture:
     """One picture that follows its layers.
 
-    It is what `flatten(effects_document(...))` shows of all of them, within half of 1/255; but
-    where neither a layer nor what the network says of one has changed, nothing is drawn anew, tile
-    by tile: `tile` is the side of one in pixels.
+    It is what `flatten(effects_document(...))` shows of all of them under its `effects`, within
+    half of 1/255; but where neither a layer nor what is said of one has changed, nothing is drawn
+    anew, tile by tile: `tile` is the side of one in pixels. What the network says is held from one
+    picture to the next (see `Said.after`).
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class LivePicture:
         self._small: list[tuple[Placed, Tensor]] = []
         self._guides: list[tuple[Placed, Guides]] = []
         self._light = torch.empty(0)
+        self._said: Said | None = None
 
     @torch.no_grad()
     def show(self, layers: Sequence[Placed], hint: LightHint) -> Float[Tensor, "1 4 h w"]:
@@ -99,15 +102,24 @@ class LivePicture:
                 self._drawn[box] = drawn
         return self._picture
 
+    def effects(self, layers: Layers) -> Effects:
+        """What the picture shows of the layers that were shown last; here the same in full."""
+        if self._said is None:
+            return identity_effects(layers)
+        maps, shadow = self._said.tones.maps, self._said.tones.shadow
+        return applied(Tones(maps=maps[None], shadow=shadow[None]), layers)
+
     def _tones(self, layers: Sequence[Placed], hint: LightHint) -> Tones:
-        """What the network says, where it can show: on a layer, behind it, on its mirror image."""
+        """What is said, where it can show: on a layer, behind it, on its mirror image."""
         if len(layers) == 1:
+            self._said = None
             return Tones(
                 maps=torch.zeros(0, 9, *self._working), shadow=torch.zeros(0, 3, *self._finer)
             )
         small = self._seen(layers)
         light = self.network.assumed(small, hint)
-        said = self.network.tones(small, light, self._guided(layers, small, light))
+        guides = self._guided(layers, small, light)
+        said = self.network.tones(small, light, guides)
         change, lift, gloss, shift, sharpen = (part[0] for part in said.parts)
         inside = F.max_pool2d((small.alpha[0, 1:] > 0).float(), 3, stride=1, padding=1)
         own = (change * inside, lift * inside, gloss, shift * inside, sharpen * inside)
@@ -116,7 +128,15 @@ class LivePicture:
         _, _, gloss, _, _ = tones.parts
         for alone, layer in zip(gloss[:, 0], layers[1:], strict=True):
             _silence_outside(alone, layer.image_box, self.size)
-        return tones
+        now = Said(
+            layers=tuple(layers),
+            alpha=small.alpha[0, 1:],
+            mirror=guides.mirror[0],
+            light=light.numbers,
+            tones=tones,
+        )
+        self._said = now.after(self._said) if self._said else now
+        return self._said.tones
 
     def _seen(self, layers: Sequence[Placed]) -> Layers:
         """The layers at working size."""

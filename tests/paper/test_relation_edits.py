@@ -9,7 +9,7 @@ import torch
 from relation_scenes import ADDED, MOVED, RELIT, REMOVED, REORDERED, SIZE, Box
 
 from annotator.scenes.shards import EditedScene
-from paper.relation_edits import cast_regions, changed_slots, still_region
+from paper.relation_edits import cast_regions, changed_slots, drawn_region, still_region
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,14 @@ def test_still_is_what_neither_layer_nor_effect_comes_near() -> None:
     touched = np.maximum(touched, covered((4, 4, 12, 12), (4, 14, 12, 22)))
     expected = 1 - cv2.dilate(touched, np.ones((3, 3)))  # 3 % of 32 is a pixel
     np.testing.assert_array_equal(still_region(MOVED)[0, 0].numpy(), expected)
+
+
+def test_drawn_is_the_moved_layer_and_what_it_is_said_to_cast() -> None:
+    found = drawn_region(MOVED, MOVED.before.effects, MOVED.after.effects)[0, 0].numpy()
+    boxes = [(4, 4, 12, 12), (12, 8, 20, 16), (4, 14, 12, 22)]  # it, its shadow, its mirror image
+    boxes += [(left, top + 10, right, bottom + 10) for left, top, right, bottom in boxes]
+    expected = cv2.dilate(np.maximum.reduce([covered(box) for box in boxes]), np.ones((3, 3)))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_the_far_end_of_a_soft_shadow_is_not_still() -> None:

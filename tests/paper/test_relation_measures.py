@@ -23,6 +23,7 @@ from paper.relation_measures import (
 )
 
 SCENE = MOVED.before
+NOTHING = torch.zeros(1, 1, *SCENE.layers.size)
 
 
 def test_the_truth_makes_no_error() -> None:
@@ -74,14 +75,15 @@ def test_an_edit_s_error_is_that_where_effects_lay_or_lie(edited: EditedScene) -
 
 def test_pictures_that_are_the_same_are_still() -> None:
     picture = stack(SCENE.layers)
-    assert max(each.item() for each in measured_stillness(MOVED, picture, picture).values()) == 0
+    found = measured_stillness(MOVED, picture, picture, NOTHING)
+    assert max(each.item() for each in found.values()) == 0
 
 
 def changed(where: Tensor) -> dict[str, float]:
     """The measures of a picture whose green is 3/255 greater somewhere."""
     green = torch.tensor([0.0, 3 / 255, 0.0])[:, None, None]
     picture = stack(SCENE.layers)
-    found = measured_stillness(MOVED, picture, picture + where * green)
+    found = measured_stillness(MOVED, picture, picture + where * green, NOTHING)
     return {name: value.item() for name, value in found.items()}
 
 
@@ -99,10 +101,19 @@ def test_stillness_tells_what_moves_where_nothing_should() -> None:
     assert everywhere["still_share"] == pytest.approx(1, abs=0.01)
 
 
+def test_what_a_method_draws_of_the_moved_layer_may_change() -> None:
+    picture, still = stack(SCENE.layers), still_region(MOVED)
+    drawn = still * (torch.arange(SCENE.layers.size[1]) < 20)
+    for changed_part, greatest in ((drawn, 0), (still - drawn, 3)):
+        found = measured_stillness(MOVED, picture, picture + changed_part * 3 / 255, drawn)
+        assert found["untouched_max"].item() == pytest.approx(greatest, abs=1e-3)
+        assert found["still_max"].item() == pytest.approx(3, abs=1e-3)
+
+
 @pytest.mark.parametrize("edited", [REMOVED, ADDED, REORDERED, RELIT])
 def test_stillness_is_asked_of_moves_only(edited: EditedScene) -> None:
     picture = stack(SCENE.layers)
-    assert measured_stillness(edited, picture, picture) == {}
+    assert measured_stillness(edited, picture, picture, NOTHING) == {}
 
 
 def test_change_is_how_far_effects_are_from_neutral_ones() -> None:

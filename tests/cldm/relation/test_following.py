@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 from relation_scenes import ADDED, MOVED, REMOVED, lit
 
@@ -19,10 +20,11 @@ def assert_equal(found: Effects, expected: Effects) -> None:
         torch.testing.assert_close(getattr(found, name), getattr(expected, name))
 
 
-def test_without_an_edit_nothing_changes_whatever_the_network_says() -> None:
+@pytest.mark.parametrize("same_light", [False, True])
+def test_without_an_edit_nothing_changes_whatever_the_network_says(same_light: bool) -> None:
     scene, moves = MOVED.before, replace(MOVED.moves, after=MOVED.moves.before)
     said = erring(scene.effects)
-    found = followed(scene.effects, said, said, moves, scene.layers)
+    found = followed(scene.effects, said, said, moves, scene.layers, same_light=same_light)
     assert_equal(found, scene.effects)
     torch.testing.assert_close(found.reflection[:, :, 3], scene.effects.reflection[:, :, 3])
 
@@ -30,20 +32,21 @@ def test_without_an_edit_nothing_changes_whatever_the_network_says() -> None:
 def test_errors_that_travel_with_a_layer_cancel() -> None:
     for edited in (MOVED, REMOVED):
         before, after = edited.before.effects, edited.after.effects
-        found = followed(before, erring(before), erring(after), edited.moves, edited.after.layers)
+        said = erring(before), erring(after)
+        found = followed(before, *said, edited.moves, edited.after.layers, same_light=False)
         assert_equal(found, after)
 
 
 def test_a_network_that_knows_of_nothing_before_is_asked_for_what_is_new() -> None:
     before, after = ADDED.before.effects, ADDED.after.effects
-    found = followed(before, before, after, ADDED.moves, ADDED.after.layers)
+    found = followed(before, before, after, ADDED.moves, ADDED.after.layers, same_light=False)
     assert_equal(found, after)
 
 
 def test_small_changes_of_mind_move_nothing() -> None:
     scene, moves = MOVED.before, replace(MOVED.moves, after=MOVED.moves.before)
     wobbling = replace(scene.effects, shadow=scene.effects.shadow * 0.98)
-    found = followed(scene.effects, scene.effects, wobbling, moves, scene.layers)
+    found = followed(scene.effects, scene.effects, wobbling, moves, scene.layers, same_light=False)
     assert_equal(found, scene.effects)
 
 
@@ -51,8 +54,22 @@ def test_a_great_change_of_mind_is_believed() -> None:
     layers, moves = MOVED.before.layers, replace(MOVED.moves, after=MOVED.moves.before)
     known, now = identity_effects(layers), strange(layers)
     said = replace(known, shadow=known.shadow * 0.9)
-    found = followed(known, said, now, moves, layers)
+    found = followed(known, said, now, moves, layers, same_light=False)
     torch.testing.assert_close(found.shadow[:, 1:], now.shadow[:, 1:], atol=0.01, rtol=0)
+
+
+def test_in_the_same_light_all_keeps_still_but_what_is_near_the_edit() -> None:
+    scene, layers, moves = MOVED.before, MOVED.after.layers, MOVED.moves
+    assert moves.edited.tolist() == [False, True, False]
+    now = MOVED.after.effects
+    other = torch.tensor([False, False, True])[:, None, None, None]
+    now = replace(now, shadow=torch.where(other, strange(layers).shadow, now.shadow))
+    found = followed(scene.effects, scene.effects, now, moves, layers, same_light=True)
+    assert_equal(found.indexed((slice(None), slice(0, 2))), now.indexed((slice(None), slice(0, 2))))
+    still = (found.shadow[0, 2] == scene.effects.shadow[0, 2]).all(dim=0)
+    assert 0.3 < still.float().mean() < 0.9
+    bodies = (scene.layers.alpha + layers.alpha)[0, 1, 0] > 0.1
+    assert not still[bodies].any()
 
 
 def strange(layers: Layers) -> Effects:

@@ -15,7 +15,7 @@ from ldm.compositing import resize
 from ldm.document import flatten
 from ldm.effects import effects_document
 from ldm.projection import lowest_row, mirrored
-from ldm.values import Layers, Light
+from ldm.values import Effects, Layers, Light
 
 SIZE = (240, 288)
 TILE = 128
@@ -56,21 +56,30 @@ def on_canvas(rgba: Tensor, top: int, left: int) -> Tensor:
     return canvas[:, height : height + SIZE[0], width : width + SIZE[1]]
 
 
-def anew(made: RelationTransformer, layers: list[Placed], light: LightHint) -> Tensor:
-    """The definition."""
+def in_full(layers: list[Placed]) -> Layers:
+    """Placed layers as a value."""
     rgba = torch.stack([on_canvas(layer.rgba, layer.top, layer.left) for layer in layers])[None]
-    value = Layers(rgba=rgba, present=torch.ones(rgba.shape[:2], dtype=torch.bool))
-    names = [str(slot) for slot in range(len(layers))]
+    return Layers(rgba=rgba, present=torch.ones(rgba.shape[:2], dtype=torch.bool))
+
+
+def flat(layers: Layers, effects: Effects) -> Tensor:
+    """The definition."""
+    names = [str(slot) for slot in range(layers.rgba.shape[1])]
+    return flatten(effects_document(layers, effects, names))
+
+
+def anew(made: RelationTransformer, layers: list[Placed], light: LightHint) -> Tensor:
+    """What relating shows of layers of which nothing was known."""
     with torch.no_grad():
-        return flatten(effects_document(value, made(value, light), names))
+        return flat(in_full(layers), made(in_full(layers), light))
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_random_edits_show_what_relating_anew_shows(seed: int) -> None:
+def test_random_edits_show_the_document_of_their_effects(seed: int) -> None:
     torch.manual_seed(seed)
     generator, made, layers, azimuth = random.Random(seed), network(), bitmaps(), 0.5
     live = LivePicture(made, SIZE, tile=TILE)
-    for edit in ("none", "move", "reorder", "turn", "hide", "move", "move"):
+    for edit in ("none", "move", "reorder", "turn", "hide", "move", "turn", "move"):
         back, *objects = layers
         if edit == "move":
             objects[0] = objects[0].at(generator.randrange(-20, 200), generator.randrange(-20, 250))
@@ -82,8 +91,11 @@ def test_random_edits_show_what_relating_anew_shows(seed: int) -> None:
             azimuth = generator.uniform(-3, 3)
         layers = [back, *objects]
         found = live.show(layers, hint(azimuth))
-        error = (found - anew(made, layers, hint(azimuth))).abs().amax().item()
-        assert error < 0.5 / 255, edit
+        expected = flat(in_full(layers), live.effects(in_full(layers)))
+        assert (found - expected).abs().amax() < 0.5 / 255, edit
+        if edit in ("none", "turn"):
+            error = (found - anew(made, layers, hint(azimuth))).abs().amax()
+            assert error < 0.5 / 255, edit
 
 
 def test_where_nothing_changes_nothing_is_drawn() -> None:
