@@ -51,6 +51,7 @@ settings = RunConfig(
 )
 
 _AT_ONCE = 16  # pictures, where they are made to be remembered
+_DYED = 0.6  # share of layers of the light stage's rendered scenes
 _KEPT = 1500  # scenes of the colours stage: 3 GB in memory
 
 
@@ -76,7 +77,7 @@ def lit_layers(run: RunConfig, stage: LightStageConfig) -> tuple[RememberedScene
     numbers, more = range(stage.analytic // _AT_ONCE), range(stage.rendered // _AT_ONCE)
     parts = [analytic(data / "train", _AT_ONCE, numbers, run.seed, max_bodies=3).staged()]
     if more:
-        parts.append(rendered(run, _AT_ONCE, more).staged())
+        parts.append(rendered(run, _AT_ONCE, more, dyed=_DYED).staged())
     train = RememberedScenes(
         chain(*parts),
         batch_size=stage.batch_size,
@@ -88,8 +89,9 @@ def lit_layers(run: RunConfig, stage: LightStageConfig) -> tuple[RememberedScene
     return train, [neutral(staged) for staged in unseen.staged()]
 
 
-def rendered(run: RunConfig, batch_size: int, steps: range) -> RenderedScenes:
-    """Scenes lit by rays, of the objects and backdrops of the training split."""
+def rendered(run: RunConfig, batch_size: int, steps: range, dyed: float = 0.0) -> RenderedScenes:
+    """Scenes lit by rays, of the objects and backdrops of the training split, some in other
+    colours."""
     shards = sorted(Path(run.scenes).glob("*.tar"))
     if not shards:
         raise DataError(f"scenes {run.scenes}: found no shard, expected some: make scenes")
@@ -100,6 +102,7 @@ def rendered(run: RunConfig, batch_size: int, steps: range) -> RenderedScenes:
         num_batches=len(steps),
         seed=run.seed,
         first=steps.start,
+        dyed=dyed,
     )
 
 
@@ -125,7 +128,8 @@ def scenes(run: RunConfig, stage: RelationStageConfig) -> ChainDataset:
         steps = range(begin, turn)
         parts.append(analytic(Path(run.data) / "train", stage.batch_size, steps, run.seed))
     if stage.rendered_steps:
-        parts.append(rendered(run, stage.batch_size, range(max(begin, turn), stage.num_steps)))
+        steps = range(max(begin, turn), stage.num_steps)
+        parts.append(rendered(run, stage.batch_size, steps, stage.dyed))
     return ChainDataset(parts)
 
 

@@ -139,7 +139,8 @@ class RelationStageConfig(StageConfig):
     Shares of pictures: `told` their light; `cut_out`, whose layers were cut from the true picture
     and need nothing; `partly_cut_out`, where that holds of some of them, the lowest; `recoloured`,
     with one layer in wrong colours, of those cut out and of the others; `roughened`, with one
-    layer's edges wrong.
+    layer's edges wrong. Share of layers of rendered scenes: `dyed` in other colours, which hides
+    what a network could know by heart, but also what colours things have.
     """
 
     rendered_steps: int = 0
@@ -149,6 +150,7 @@ class RelationStageConfig(StageConfig):
     recoloured_cut_out: float = 0.8
     recoloured: float = 0.3
     roughened: float = 0.2
+    dyed: float = 0.3
     weights: RelationWeights = field(default_factory=RelationWeights)
 
 

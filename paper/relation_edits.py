@@ -74,8 +74,8 @@ def drawn_region(edited: EditedScene, before: Effects, after: Effects) -> Float[
 def _drawn(effects: Effects, slots: Bool[Tensor, " n"]) -> Float[Tensor, "b 1 h w"]:
     mirror = effects.reflection.split([3, 1], dim=2)[1]
     dark = 1 - effects.shadow.amin(dim=2, keepdim=True)
-    seen = torch.stack([dark, mirror, effects.alpha])[:, :, slots]
-    return (seen.amax(dim=(0, 2)) > _NOTICED).float()
+    seen = torch.stack([dark, mirror, effects.alpha]).amax(dim=0) * slots[:, None, None, None]
+    return (seen.amax(dim=1) > _NOTICED).float()
 
 
 def slot_mask(slot: Int[Tensor, " b"], num_slots: int) -> Bool[Tensor, "b {num_slots}"]:

@@ -5,13 +5,12 @@ from torch import Generator
 
 from ldm.values import Layers
 
-_DYED = 0.6  # share of layers
 _EXCHANGED = 0.5  # of those above the back
 _GAMMA, _GAIN = 0.3, 0.2  # standard deviations, of logarithms
 
 
-def dyed(layers: Layers, generator: Generator) -> Layers:
-    """Some neutral layers in other colours: channels exchanged, gamma and gain of each changed.
+def dyed(layers: Layers, share: float, generator: Generator) -> Layers:
+    """A share of neutral layers in other colours: channels exchanged, gamma and gain changed.
 
     Those of the back are changed alike, as its tint tells of the light. `generator` is the CPU's.
     """
@@ -25,6 +24,6 @@ def dyed(layers: Layers, generator: Generator) -> Layers:
     gamma, gain = (_GAMMA * curve[0]).exp(), (_GAIN * curve[1]).exp()
     order, gamma, gain = (part.to(device)[..., None, None] for part in (order, gamma, gain))
     other = layers.rgb.gather(2, order.expand_as(layers.rgb)).clamp(1e-4, 1).pow(gamma) * gain
-    chosen = (torch.rand(shape, generator=generator) < _DYED).to(device)[:, :, None, None, None]
+    chosen = (torch.rand(shape, generator=generator) < share).to(device)[:, :, None, None, None]
     rgb = torch.where(chosen, other.clamp(0, 1), layers.rgb)
     return Layers(rgba=torch.cat([rgb, layers.alpha], dim=2), present=layers.present)

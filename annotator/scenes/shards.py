@@ -33,8 +33,8 @@ class RenderedScenes(IterableDataset[Scene]):
 
     All shards lie in memory, in 8 bits, where the supply lies. What the light's paths do not
     depend on is drawn anew each time: backdrop, colour of the light and share of the sky, gloss,
-    left and right, colours of the layers. A batch depends on `seed` and its number only. Errors:
-    `OSError`, `RecordingError` naming a shard that cannot be read.
+    left and right, and of a share `dyed` of the layers the colours. A batch depends on `seed` and
+    its number only. Errors: `OSError`, `RecordingError` naming a shard that cannot be read.
     """
 
     def __init__(
@@ -46,12 +46,14 @@ class RenderedScenes(IterableDataset[Scene]):
         num_batches: int,
         seed: int,
         first: int = 0,
+        dyed: float = 0.0,
     ) -> None:
         self.supply = supply
         self.batch_size = batch_size
         self.num_batches = num_batches
         self.seed = seed
         self.first = first
+        self.dyed = dyed
         self._scenes = [
             replace(scene, exposed=scene.exposed.to(supply.device))
             for shard in shards
@@ -79,7 +81,7 @@ class RenderedScenes(IterableDataset[Scene]):
         stagings = [each.staging for each in drawn]
         exposures = [each.exposed for each in drawn]
         layers = _layers(stagings, exposures, self.supply)
-        return _developed(dyed(layers, generator), stagings, exposures)
+        return _developed(dyed(layers, self.dyed, generator), stagings, exposures)
 
 
 def dressed(scene: RenderedScene, supply: Supply, generator: Generator) -> RenderedScene:

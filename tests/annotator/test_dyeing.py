@@ -20,11 +20,11 @@ def layers(count: int) -> Layers:
 
 def test_some_layers_get_other_colours_and_none_another_alpha() -> None:
     value = layers(40)
-    found = dyed(value, Generator().manual_seed(0))
+    found = dyed(value, 0.6, Generator().manual_seed(0))
     assert torch.equal(found.alpha, value.alpha)
     same = (found.rgb - value.rgb).abs().flatten(2).amax(dim=-1) < 1e-5
     assert 0.2 < same.float().mean() < 0.6
-    again = dyed(value, Generator().manual_seed(0))
+    again = dyed(value, 0.6, Generator().manual_seed(0))
     assert torch.equal(found.rgba, again.rgba)
 
 
@@ -33,6 +33,11 @@ def test_a_grey_back_stays_grey_whatever_its_layers_become() -> None:
     grey = Layers(
         rgba=value.rgba.mean(dim=2, keepdim=True).expand(-1, -1, 4, -1, -1), present=value.present
     )
-    back, *others = dyed(grey, Generator().manual_seed(1)).rgb.unbind(1)
+    back, *others = dyed(grey, 0.6, Generator().manual_seed(1)).rgb.unbind(1)
     assert (back - back.mean(dim=1, keepdim=True)).abs().amax() < 1e-5
     assert (others[0] - others[0].mean(dim=1, keepdim=True)).abs().amax() > 0.05
+
+
+def test_a_share_of_none_dyes_none() -> None:
+    value = layers(4)
+    assert torch.equal(dyed(value, 0.0, Generator().manual_seed(0)).rgba, value.rgba)

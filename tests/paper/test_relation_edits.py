@@ -62,6 +62,13 @@ def test_drawn_is_the_moved_layer_and_what_it_is_said_to_cast() -> None:
     np.testing.assert_array_equal(found, expected)
 
 
+def test_an_edit_that_adds_touches_nothing_before_it() -> None:
+    found = drawn_region(ADDED, ADDED.before.effects, ADDED.after.effects)
+    body = ADDED.after.layers.alpha[:, 1] > 0
+    assert found[body].all()
+    assert 0.1 < found.mean() < 0.5
+
+
 def test_the_far_end_of_a_soft_shadow_is_not_still() -> None:
     shadow = MOVED.after.effects.shadow.clone()
     shadow[:, 1, :, -3:, -3:] = 0.985
