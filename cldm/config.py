@@ -113,7 +113,7 @@ class StageConfig:
 @dataclass(frozen=True)
 class LightStageConfig(StageConfig):
     """How the estimator of the light is trained: on so many `analytic` and `rendered` pictures,
-    each seen again and again."""
+    kept in memory (0.4 MB each) and seen again and again."""
 
     analytic: int = 3200
     rendered: int = 1600
