@@ -260,16 +260,13 @@ class LayerDiffusion(nn.Module):
 
     def estimated_light(self, layers: Layers) -> Light:
         """The light that layers seem to stand in, by what the back shows."""
-        home = layers.rgba.device
         with visiting(self.relation, self.device), torch.no_grad():
-            return self.relation.estimated(layers.to(self.device)).light.to(home)
+            return self.relation.estimated(layers.to(self.device)).light.to(layers.rgba.device)
 
     def agreed(self, layers: Layers) -> Float[Tensor, "b m"]:
-        """How likely each layer above the back stands in the light already, 0..1: its shadow lies
-        there, as where layers were cut from one picture."""
-        home = layers.rgba.device
+        """How likely each layer above the back stands in the light already, 0..1."""
         with visiting(self.relation, self.device), torch.no_grad():
-            return self.relation.agreed(layers.to(self.device)).to(home)
+            return self.relation.agreed(layers.to(self.device)).to(layers.rgba.device)
 
     def relate(self, layers: Layers, light: LightHint) -> Effects:
         """Light, shadow, reflection and soft edges between layers, as sheets."""
