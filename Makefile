@@ -26,8 +26,8 @@ studio: $(READY) ## open the page on 127.0.0.1:7860
 data: $(READY) ## fetch cut-outs and photographs, write shards and contact sheets to data/default/
 	$(BIN)/python default_data.py
 
-scenes: $(READY) ## render scenes to train on into data/scenes/train (an hour; needs make data, LLVM 19)
-	$(BIN)/python render_scenes.py data/default/train data/scenes/train scenes=1500
+scenes: $(READY) ## render scenes to train on into data/scenes/train (20 minutes; needs make data, LLVM 19)
+	$(BIN)/python render_scenes.py data/default/scenery data/scenes/train scenes=3072
 
 scenes-test: $(READY) ## render the fixed test scenes into data/scenes/test (minutes; needs the same)
 	$(BIN)/python render_scenes.py data/default/validation data/scenes/test test=true

@@ -5,6 +5,7 @@ python default_data.py [--out FOLDER] [--packages FOLDER] [--free-only] [--force
 
 import argparse
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 from tqdm import tqdm
@@ -12,44 +13,69 @@ from tqdm import tqdm
 from annotator.assets.backdrops import backdrop
 from annotator.assets.cutouts import cutout
 from annotator.assets.fetch import PACKAGES, FetchError, Unpacked, unpack
+from annotator.assets.npm import NPM_PACKAGES, unpack_npm
 from annotator.assets.pictures import Picture, pictures
 from annotator.assets.rcc import RccError
-from annotator.assets.selection import Split, chosen_backdrops, chosen_cutouts, split
+from annotator.assets.selection import (
+    Choice,
+    Split,
+    chosen_backdrops,
+    chosen_cutouts,
+    chosen_scenery_backdrops,
+    chosen_scenery_cutouts,
+    split,
+)
 from annotator.assets.sheets import contact_sheet
 from ldm.storage import write_shard
 
-KINDS = (("cutouts", chosen_cutouts, cutout), ("backdrops", chosen_backdrops, backdrop))
+KINDS = (
+    ("cutouts", chosen_cutouts, chosen_scenery_cutouts, cutout),
+    ("backdrops", chosen_backdrops, chosen_scenery_backdrops, backdrop),
+)
 
 
 def main() -> None:
     options = read_options()
     out = options.out or Path("data/free" if options.free_only else "data/default")
-    shards = [shard(out, side, kind) for side in Split for kind, *_ in KINDS]
+    folders = [*(side.value for side in Split), "scenery"]
+    shards = [out / folder / f"{kind}.tar" for folder in folders for kind, *_ in KINDS]
     if all(path.exists() for path in shards) and not options.force:
         raise SystemExit(f"{out} is complete already (--force makes it anew)")
     try:
-        packages = {p.name: unpack(p, cache=options.packages) for p in tqdm(PACKAGES, "packages")}
+        packages = fetched(options.packages)
         kept = make_shards(out, packages, free_only=options.free_only)
     except (FetchError, RccError) as error:
         raise SystemExit(str(error)) from None
     write_provenance(kept, out / "provenance.csv")
 
 
+def fetched(cache: Path) -> dict[str, Unpacked]:
+    """All packages by name."""
+    unpacked = [unpack(package, cache=cache) for package in tqdm(PACKAGES, "packages")]
+    unpacked += [unpack_npm(package, cache=cache) for package in NPM_PACKAGES]
+    return {package.name: package for package in unpacked}
+
+
 def make_shards(out: Path, packages: dict[str, Unpacked], *, free_only: bool) -> list[Picture]:
-    kept: list[Picture] = []
-    for kind, chosen, sample in KINDS:
+    """Both sides of the split, and `scenery`: what scenes to learn from are made of, the training
+    side and more."""
+
+    def taken(chosen: Callable[[], tuple[Choice, ...]], kind: str) -> list[Picture]:
         found = tqdm(pictures(chosen(), packages), kind, total=len(chosen()))
-        some = [picture for picture in found if picture.credit.is_free or not free_only]
-        for side in Split:
-            samples = [sample(p) for p in some if split(p.choice.family) is side]
-            print(f"{shard(out, side, kind)}: {write_shard(shard(out, side, kind), samples)}")
-            contact_sheet(samples, out / f"contact_{side.value}_{kind}.png")
-        kept += some
+        return [picture for picture in found if picture.credit.is_free or not free_only]
+
+    kept: list[Picture] = []
+    for kind, chosen, chosen_more, sample in KINDS:
+        some, more = taken(chosen, kind), taken(chosen_more, f"further {kind}")
+        sides = {side: [p for p in some if split(p.choice.family) is side] for side in Split}
+        folders = {side.value: inside for side, inside in sides.items()}
+        folders["scenery"] = sides[Split.TRAIN] + more
+        for folder, inside in folders.items():
+            samples, path = [sample(p) for p in inside], out / folder / f"{kind}.tar"
+            print(f"{path}: {write_shard(path, samples)}")
+            contact_sheet(samples, out / f"contact_{folder}_{kind}.png")
+        kept += some + more
     return kept
-
-
-def shard(out: Path, side: Split, kind: str) -> Path:
-    return out / side.value / f"{kind}.tar"
 
 
 def read_options() -> argparse.Namespace:

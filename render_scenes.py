@@ -1,6 +1,6 @@
 """Cut-outs and backdrops -> shards of scenes whose light is path-traced.
 
-    python render_scenes.py data/default/train data/scenes/train scenes=1500
+    python render_scenes.py data/default/scenery data/scenes/train scenes=3072
     python render_scenes.py data/default/validation data/scenes/test test=true
 
 The settings below can be given as `key=value`. `test` renders the fixed test scenes, whatever

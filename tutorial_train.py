@@ -50,6 +50,7 @@ settings = RunConfig(
     picture_every=250,
 )
 
+_SCENERY = "scenery"  # what scenes to learn from are made of
 _AT_ONCE = 16  # pictures, where they are made to be remembered
 _DYED = 0.6  # share of layers of the light stage's rendered scenes
 _KEPT = 1500  # scenes of the colours stage: 3 GB in memory
@@ -75,7 +76,7 @@ def lit_layers(run: RunConfig, stage: LightStageConfig) -> tuple[RememberedScene
     the back shows; and unseen ones."""
     data, begin = Path(run.data), finished_steps(run)
     numbers, more = range(stage.analytic // _AT_ONCE), range(stage.rendered // _AT_ONCE)
-    parts = [analytic(data / "train", _AT_ONCE, numbers, run.seed, max_bodies=3).staged()]
+    parts = [analytic(data / _SCENERY, _AT_ONCE, numbers, run.seed, max_bodies=3).staged()]
     if more:
         parts.append(rendered(run, _AT_ONCE, more, dyed=_DYED).staged())
     train = RememberedScenes(
@@ -90,14 +91,14 @@ def lit_layers(run: RunConfig, stage: LightStageConfig) -> tuple[RememberedScene
 
 
 def rendered(run: RunConfig, batch_size: int, steps: range, dyed: float = 0.0) -> RenderedScenes:
-    """Scenes lit by rays, of the objects and backdrops of the training split, some in other
+    """Scenes lit by rays, of the objects and backdrops of the scenery, some in other
     colours."""
     shards = sorted(Path(run.scenes).glob("*.tar"))
     if not shards:
         raise DataError(f"scenes {run.scenes}: found no shard, expected some: make scenes")
     return RenderedScenes(
         shards,
-        read_supply(Path(run.data) / "train", SUPPLY_SIDE),
+        read_supply(Path(run.data) / _SCENERY, SUPPLY_SIDE),
         batch_size=batch_size,
         num_batches=len(steps),
         seed=run.seed,
@@ -126,7 +127,7 @@ def scenes(run: RunConfig, stage: RelationStageConfig) -> ChainDataset:
     parts: list[IterableDataset[Scene]] = []
     if begin < turn:
         steps = range(begin, turn)
-        parts.append(analytic(Path(run.data) / "train", stage.batch_size, steps, run.seed))
+        parts.append(analytic(Path(run.data) / _SCENERY, stage.batch_size, steps, run.seed))
     if stage.rendered_steps:
         steps = range(max(begin, turn), stage.num_steps)
         parts.append(rendered(run, stage.batch_size, steps, stage.dyed))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -40,12 +41,16 @@ class Standing(TensorValue):
 def blur(pixels: Float[Tensor, "*b h w"], sigma: float) -> Float[Tensor, "*b h w"]:
     """Gaussian blur, `sigma` in picture heights; weights are renormalised at the rim."""
     height, width = pixels.shape[-2:]
-    across, down = (
-        _gaussian(sigma * height, size, pixels.device).to(pixels.dtype) for size in (width, height)
-    )
-    columns = pixels.contiguous() @ across
+    across, down = (_gaussian(sigma * height, size, pixels.device) for size in (width, height))
+    return _blurred(pixels, across, down)
+
+
+def _blurred(
+    pixels: Float[Tensor, "*b h w"], across: Float[Tensor, "w w"], down: Float[Tensor, "h h"]
+) -> Float[Tensor, "*b h w"]:
+    columns = pixels.contiguous() @ across.to(pixels.dtype)
     turned = columns.transpose(-1, -2).contiguous()  # one large product, not many small ones
-    return (turned @ down).transpose(-1, -2)
+    return (turned @ down.to(pixels.dtype)).transpose(-1, -2)
 
 
 @cache
@@ -90,13 +95,30 @@ def inflated(alpha: Float[Tensor, "b n 1 h w"]) -> Float[Tensor, "b n 1 h w"]:
     """A cushion over each alpha, 0 at its edge, 1 at its thickest.
 
     Blurs of growing width each tell the distance to the edge up to their own width; their sum
-    rises steeply at the edge and flattens inside. Its root is round at the rim.
+    rises steeply at the edge and flattens inside. Its root is round at the rim. Only the box that
+    holds all alphas is worked on: outside it there is nothing to blur, and no cushion.
     """
-    total = torch.zeros_like(alpha)
+    height, width = alpha.shape[-2:]
+    there = (alpha > 0).flatten(0, -3).any(dim=0)
+    rows, columns = (_extent(there.any(dim=axis)) for axis in (1, 0))
+    inside = alpha[..., rows, columns]
+    total = torch.zeros_like(inside)
     for sigma in (0.004, 0.008, 0.016, 0.032, 0.064):
-        total = total + sigma * (2 * blur(alpha, sigma) - 1).clamp(min=0)
-    total = total * (alpha > 0.02)
-    return (total / total.amax(dim=(-1, -2), keepdim=True).clamp(min=_SMALL)).sqrt()
+        across, down = (
+            _gaussian(sigma * height, size, alpha.device)[part, part]
+            for size, part in ((width, columns), (height, rows))
+        )
+        total = total + sigma * (2 * _blurred(inside, across, down) - 1).clamp(min=0)
+    total = total * (inside > 0.02)
+    cushion = (total / total.amax(dim=(-1, -2), keepdim=True).clamp(min=_SMALL)).sqrt()
+    around = (columns.start, width - columns.stop, rows.start, height - rows.stop)
+    return F.pad(cushion, around)
+
+
+def _extent(line: Bool[Tensor, " k"]) -> slice:
+    """From the first to the last true place of a line; its first place where there is none."""
+    found = line.nonzero()
+    return slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, 1)
 
 
 def mirrored(

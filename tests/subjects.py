@@ -170,8 +170,8 @@ def backdrops() -> tuple[StoredLayer, ...]:
 
 
 def write_data(folder: Path) -> Path:
-    """Shards as training wants them: cut-outs and backdrops, for both splits."""
-    for split in ("train", "validation"):
+    """Shards as training wants them: cut-outs and backdrops, for both splits and for scenes."""
+    for split in ("train", "validation", "scenery"):
         for name, layers in (("cutouts", cutouts()), ("backdrops", backdrops())):
             samples = [
                 Sample(key=f"{name}{index}", layers=(layer,), tags=())

@@ -52,6 +52,13 @@ def from_kde_metadata(path: Path) -> Credit:
     return Credit(author=authors, licence=about.get("License", ""), source="")
 
 
+def from_package_json(path: Path) -> Credit:
+    """The credit of all pictures of an npm package, from its `package.json`."""
+    about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    author = f"{about['author']}; {about['description']}"
+    return Credit(author=author, licence=about["license"], source=about["homepage"])
+
+
 def _fields(stanza: str) -> Mapping[str, str]:
     fields: dict[str, str] = {}
     name = ""

@@ -1,13 +1,13 @@
 """Debian packages: fetched by exact version, verified, unpacked without being installed."""
 
 import hashlib
-import os
 import shutil
 import subprocess
-import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+
+from ldm.export.draft import draft_folder
 
 
 class FetchError(RuntimeError):
@@ -63,6 +63,11 @@ PACKAGES = (
         version="1:0.9.28-sdl2-1",
         sha256="f5d0de8f9a70d2efc1241d19f26168cb8bf279f1b77abd3631e7a1a55c40e5e5",
     ),
+    Package(
+        name="endless-sky-data",
+        version="0.9.8-1.2",
+        sha256="e45835e05a11e84bb1a890a0ded390246a53b8318f21a25925aa70fa54f80c13",
+    ),
 )
 
 
@@ -85,7 +90,7 @@ def _deb(package: Package, cache: Path) -> Path:
     exact = cache / package.file_name
     if not exact.exists() and not _download(f"{package.name}={package.version}", cache):
         return _other_version(package, cache)
-    if _sha256(exact) != package.sha256:
+    if sha256_of(exact) != package.sha256:
         raise FetchError(f"{exact}: not the file known as {package.name} {package.version}")
     return exact
 
@@ -119,20 +124,16 @@ def _extract(deb: Path, root: Path) -> None:
     if shutil.which("dpkg") is None:
         raise FetchError(f"dpkg is missing, so {deb.name} cannot be unpacked: install dpkg")
     root.parent.mkdir(parents=True, exist_ok=True)
-    # Unpacked aside and renamed, so that a folder that exists is always whole.
-    aside = Path(tempfile.mkdtemp(dir=root.parent))
-    try:
+    with draft_folder(root) as folder:
         done = subprocess.run(
-            ["dpkg", "-x", str(deb), str(aside)], capture_output=True, text=True, check=False
+            ["dpkg", "-x", str(deb), str(folder)], capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise FetchError(f"dpkg cannot unpack {deb.name}: {reason}")
-        os.replace(aside, root)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The digest of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

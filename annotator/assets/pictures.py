@@ -7,19 +7,28 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from annotator.assets.credits import Credit, from_copyright, from_kde_metadata, from_readme
+from annotator.assets.credits import (
+    Credit,
+    from_copyright,
+    from_kde_metadata,
+    from_package_json,
+    from_readme,
+)
 from annotator.assets.fetch import Unpacked
 from annotator.assets.rcc import members
 from annotator.assets.selection import Choice
 from ldm.storage import Provenance
 
 _FOLDERS = {
+    "endless-sky-data": "usr/share/games/endless-sky",
+    "fluent-emoji-3d": "package/assets",
     "gcompris-qt-data": "usr/share/gcompris-qt/rcc",
     "mate-backgrounds": "usr/share/backgrounds/mate",
     "plasma-workspace-wallpapers": "usr/share/wallpapers",
     "tuxpaint-data": "usr/share/tuxpaint",
     "tuxpaint-stamps-default": "usr/share/tuxpaint/stamps",
 }
+_NPM = "fluent-emoji-3d"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +56,15 @@ class Picture:
     def provenance(self) -> Provenance:
         """Where the pixels come from, for the shard."""
         return Provenance(
-            source=f"Debian {self.choice.package} {self.version}: {self.choice.path}",
+            source=f"{self._registry} {self.choice.package} {self.version}: {self.choice.path}",
             licence=self.credit.licence,
             author=self.credit.author,
             note=self.credit.source,
         )
+
+    @property
+    def _registry(self) -> str:
+        return "npm" if self.choice.package == _NPM else "Debian"
 
     @property
     def _prefix(self) -> str:
@@ -104,6 +117,8 @@ def _credit(package: Unpacked, folder: Path, path: str) -> Credit:
         return _readme_credit(folder, path)
     if package.name == "plasma-workspace-wallpapers":
         return from_kde_metadata(folder / path.split("/")[0] / "metadata.json")
+    if package.name == _NPM:
+        return from_package_json(package.root / "package" / "package.json")
     text = (package.root / "usr/share/doc" / package.name / "copyright").read_text("utf-8")
     return _known(from_copyright(text, PurePosixPath(path)), path)
 

@@ -56,6 +56,16 @@ def chosen_backdrops() -> tuple[Choice, ...]:
     return _choices(_FOLDER / "backdrops.yaml")
 
 
+def chosen_scenery_cutouts() -> tuple[Choice, ...]:
+    """Further cut-outs to make scenes of, never to measure by. Errors: `SelectionError`."""
+    return _choices(_FOLDER / "scenery_cutouts.yaml")
+
+
+def chosen_scenery_backdrops() -> tuple[Choice, ...]:
+    """Further backdrops to make scenes of, never to measure by. Errors: `SelectionError`."""
+    return _choices(_FOLDER / "scenery_backdrops.yaml")
+
+
 def _choices(path: Path) -> tuple[Choice, ...]:
     packages: dict[str, list[dict[str, Any]]] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return tuple(

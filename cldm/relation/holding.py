@@ -1,6 +1,7 @@
 """Holding: what is said of layers stays, but for what was edited and what lies near it."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -73,10 +74,14 @@ class Said:
 
     def _reach(self, slots: Bool[Tensor, " m"]) -> Float[Tensor, "1 y x"]:
         """One where some layers are seen, or cast something that is."""
-        size = (self.alpha.shape[-2], self.alpha.shape[-1])
         if not slots.any():
-            return self.alpha.new_zeros(1, *size)
+            return torch.zeros_like(self._seen[0])
+        return (self._seen[slots].amax(dim=0) > _NOTICED).float()
+
+    @cached_property
+    def _seen(self) -> Float[Tensor, "m 1 y x"]:
+        """How much each layer, its shadow or its mirror image shows, at most."""
         _, _, gloss, _, _ = self.tones.parts
-        shadow = F.adaptive_max_pool2d(self.tones.shadow.abs().amax(dim=1, keepdim=True), size)
-        seen = torch.stack([shadow, gloss * self.mirror, self.alpha])[:, slots]
-        return (seen.amax(dim=(0, 1)) > _NOTICED).float()
+        dark = -self.tones.shadow.amin(dim=1, keepdim=True)
+        dark = F.adaptive_max_pool2d(dark, (self.alpha.shape[-2], self.alpha.shape[-1]))
+        return dark.maximum(gloss * self.mirror).maximum(self.alpha)

@@ -207,15 +207,16 @@ def _present(layers: Sequence[Placed], tones: Tones, box: Box) -> _Drawn:
     """The layers that do something in a box."""
     found: list[Placed] = []
     slots: list[int] = []
-    does = tones.maps.flatten(1).any(dim=1) | tones.shadow.flatten(1).any(dim=1)
-    for slot, (layer, acts) in enumerate(zip(layers[1:], does.tolist(), strict=True)):
+    most = [part.abs().amax(dim=(1, 2, 3)) for part in (tones.maps, tones.shadow)]
+    acting = torch.maximum(*most) > 0
+    for slot, (layer, acts) in enumerate(zip(layers[1:], acting.tolist(), strict=True)):
         lies = layer.box.common(box) or layer.image_box.common(box)
         if lies or acts:
             found.append(layer if lies else _NOWHERE)
             slots.append(slot)
-    return _Drawn(
-        layers=(layers[0], *found), tones=tones.indexed(torch.tensor(slots, dtype=torch.long))
-    )
+    if len(found) < len(layers) - 1:
+        tones = tones.indexed(torch.tensor(slots, dtype=torch.long))
+    return _Drawn(layers=(layers[0], *found), tones=tones)
 
 
 def _lay(

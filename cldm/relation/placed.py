@@ -1,7 +1,9 @@
 """Placed: a layer that is no larger than what it shows, where it lies in the picture."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -59,10 +61,16 @@ class Placed:
         """On the whole picture of `size`, brought to a smaller one, as `resize` does it."""
         seen = self.box.common(whole(size))
         rows, columns = seen.rows, seen.columns
-        none, one = self.rgba.new_zeros(1), self.rgba.new_ones(1)
-        down = resampling(none, one, size[0], working[0])[0, :, rows.start : rows.stop]
-        across = resampling(none, one, size[1], working[1])[0, :, columns.start : columns.stop]
-        return unpremultiply(down @ premultiply(self.own(seen)) @ across.T)
+        down = _shrinking(size[0], working[0], self.rgba.device)[:, rows.start : rows.stop]
+        across = _shrinking(size[1], working[1], self.rgba.device)[:, columns.start : columns.stop]
+        return unpremultiply(down @ (premultiply(self.own(seen)) @ across.T))
+
+
+@lru_cache(maxsize=8)
+def _shrinking(length: int, shorter: int, device: torch.device) -> Float[Tensor, "k l"]:
+    """Matrix that brings a line of pixels to a shorter one; each move of a layer asks for it."""
+    none, one = torch.zeros(1, device=device), torch.ones(1, device=device)
+    return resampling(none, one, length, shorter)[0]
 
 
 def placed(rgba: Float[Tensor, "4 h w"]) -> Placed:

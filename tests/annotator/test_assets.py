@@ -3,6 +3,7 @@
 import io
 import shutil
 import struct
+import tarfile
 import zlib
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -11,12 +12,21 @@ import pytest
 from PIL import Image
 
 from annotator.assets.backdrops import backdrop
-from annotator.assets.credits import Credit, from_copyright, from_readme
+from annotator.assets.credits import Credit, from_copyright, from_package_json, from_readme
 from annotator.assets.cutouts import cutout
-from annotator.assets.fetch import PACKAGES, FetchError, Package, unpack
+from annotator.assets.fetch import PACKAGES, FetchError, Package, sha256_of, unpack
+from annotator.assets.npm import NPM_PACKAGES, NpmPackage, unpack_npm
 from annotator.assets.pictures import Picture
 from annotator.assets.rcc import RccError, members
-from annotator.assets.selection import Choice, Split, chosen_backdrops, chosen_cutouts, split
+from annotator.assets.selection import (
+    Choice,
+    Split,
+    chosen_backdrops,
+    chosen_cutouts,
+    chosen_scenery_backdrops,
+    chosen_scenery_cutouts,
+    split,
+)
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 NEVER = ("lomiri", "palapeli", "data/erase/", "clickgame", "blender-data")
@@ -74,15 +84,30 @@ def test_pictures_of_one_thing_share_a_family(family: str):
     assert {c.family for c in named if "fish" not in c.path} == {family}
 
 
-@pytest.mark.parametrize("chosen", [chosen_cutouts, chosen_backdrops])
+LISTS = [chosen_cutouts, chosen_backdrops, chosen_scenery_cutouts, chosen_scenery_backdrops]
+
+
+@pytest.mark.parametrize("chosen", LISTS)
 def test_allow_lists_are_whole_and_keep_their_hands_off_the_acceptance_pictures(chosen):
     choices: tuple[Choice, ...] = chosen()
     assert len({(c.package, c.path) for c in choices}) == len(choices)
-    assert len({c.caption for c in choices}) == len(choices)
-    assert {c.package for c in choices} <= {p.name for p in PACKAGES}
+    assert {c.package for c in choices} <= {p.name for p in (*PACKAGES, *NPM_PACKAGES)}
     for choice in choices:
         assert choice.caption.strip(" .!?") == choice.caption
         assert not any(word in f"{choice.package}/{choice.path}" for word in NEVER)
+
+
+@pytest.mark.parametrize("chosen", [chosen_cutouts, chosen_backdrops])
+def test_what_prompts_are_learned_from_is_told_apart_by_its_captions(chosen):
+    choices: tuple[Choice, ...] = chosen()
+    assert len({c.caption for c in choices}) == len(choices)
+
+
+def test_further_things_to_make_scenes_of_are_in_no_other_list():
+    measured = {(c.package, c.path) for c in (*chosen_cutouts(), *chosen_backdrops())}
+    further = {(c.package, c.path) for chosen in LISTS[2:] for c in chosen()}
+    assert not measured & further
+    assert all(c.ground for c in chosen_scenery_backdrops())
 
 
 def test_a_missing_package_or_tool_is_one_clear_line(
@@ -108,6 +133,30 @@ def test_another_version_is_taken_with_a_warning_that_names_both(
     (tmp_path / "unpacked" / "thing_2_all").mkdir(parents=True)
     with pytest.warns(UserWarning, match=r"thing 1 .* thing_2_all\.deb"):
         assert unpack(package, cache=tmp_path).version == "2"
+
+
+def test_an_npm_package_is_verified_and_unpacked_once(tmp_path: Path):
+    source = tmp_path / "package.json"
+    source.write_text('{"author": "A", "description": "B", "license": "MIT", "homepage": "c"}')
+    tarball = tmp_path / "thing-1.tgz"
+    with tarfile.open(tarball, "w:gz") as members:
+        members.add(source, "package/package.json")
+    package = NpmPackage(scope="a", name="thing", version="1", sha256=sha256_of(tarball))
+    with pytest.raises(FetchError, match=r"^[^\n]*not the file known as thing 1$"):
+        unpack_npm(replace(package, sha256="0" * 64), cache=tmp_path)
+    found = unpack_npm(package, cache=tmp_path)
+    assert from_package_json(found.root / "package" / "package.json").licence == "MIT"
+    (found.root / "mark").touch()
+    assert (unpack_npm(package, cache=tmp_path).root / "mark").exists()
+
+
+def test_an_npm_registry_out_of_reach_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("annotator.assets.npm._REGISTRY", "http://127.0.0.1:9")
+    with pytest.raises(FetchError, match=r"^[^\n]*put fluent-emoji-3d-1.1.0.tgz into [^\n]*$"):
+        unpack_npm(NPM_PACKAGES[0], cache=tmp_path)
+    assert not list(tmp_path.glob("*.tgz"))
 
 
 def picture(file: str, *, ground: bool = False) -> Picture:
