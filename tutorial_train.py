@@ -7,11 +7,12 @@ was stopped goes on from its last checkpoint; `tensorboard --logdir runs` shows 
 """
 
 import sys
+from copy import copy
 from itertools import chain
 from pathlib import Path
 
 import pytorch_lightning as pl
-from torch.utils.data import ChainDataset, IterableDataset
+from torch.utils.data import ChainDataset
 
 from annotator.scenes.dataset import AnalyticScenes
 from annotator.scenes.kept import KeptScenes, thinned
@@ -121,17 +122,22 @@ def kept(run: RunConfig, stage: StageConfig) -> tuple[KeptScenes, list[Scene]]:
     return train, [thinned(each, EVERY) for scene in unseen for each in (scene, cut_out(scene))]
 
 
-def scenes(run: RunConfig, stage: RelationStageConfig) -> ChainDataset:
-    """What is left to learn from: analytic scenes first, then rendered ones."""
+def scenes(
+    run: RunConfig, stage: RelationStageConfig
+) -> tuple[ChainDataset, AnalyticScenes | RenderedScenes]:
+    """What is left to learn from, analytic scenes first, then rendered ones, and more of the last
+    kind."""
     begin, turn = finished_steps(run), stage.num_steps - stage.rendered_steps
-    parts: list[IterableDataset[Scene]] = []
-    if begin < turn:
+    parts: list[AnalyticScenes | RenderedScenes] = []
+    if begin < turn or not stage.rendered_steps:
         steps = range(begin, turn)
         parts.append(analytic(Path(run.data) / _SCENERY, stage.batch_size, steps, run.seed))
     if stage.rendered_steps:
         steps = range(max(begin, turn), stage.num_steps)
         parts.append(rendered(run, stage.batch_size, steps, stage.dyed))
-    return ChainDataset(parts)
+    more = copy(parts[-1])  # What both are made of lies in memory once.
+    more.first, more.num_batches = stage.num_steps, stage.relief_batches
+    return ChainDataset(parts), more
 
 
 def main() -> None:
@@ -153,9 +159,10 @@ def main() -> None:
             case Stage.colours:
                 return prepare_colours(config, run, *kept(run, config.training.colours))
             case Stage.relation:
-                train = scenes(run, config.training.relation)
+                stage = config.training.relation
                 unseen = list(analytic(data / "validation", 8, range(4), seed=0))
-                return prepare_relation(config, run, train, unseen)
+                train, last = scenes(run, stage)
+                return prepare_relation(config, run, train, last, unseen)
 
     # Fit
     print("weights written to", *fit(prepared(), run))

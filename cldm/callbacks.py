@@ -12,6 +12,10 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 from torchvision.utils import make_grid, save_image
 
+from ldm.mistake import MistakeError
+
+_LOOKED_AT = 10
+
 
 class EMA(Callback):
     """Exponential moving average of the trainable weights (frozen ones are not kept twice).
@@ -81,6 +85,31 @@ class TimeLimit(Callback):
         """Ask the trainer to stop when the time is up."""
         if time.monotonic() - self.begin > 60 * self.minutes:
             trainer.should_stop = True
+
+
+class DivergedError(MistakeError):
+    """A training whose loss is no number any more."""
+
+
+class StillFinite(Callback):
+    """Ends a training whose loss is no number, which no later step can mend: its last checkpoint
+    stays as it was. Looks at every tenth step, as an accelerator has to be waited for."""
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Raises DivergedError where the loss is not finite."""
+        step = trainer.global_step
+        if step % _LOOKED_AT == 0 and not torch.isfinite(outputs["loss"]):
+            raise DivergedError(
+                f"loss: found {float(outputs['loss'])} at step {step}, expected a number: "
+                "try a lower learning rate"
+            )
 
 
 def trainable(module: torch.nn.Module) -> dict[str, torch.nn.Parameter]:

@@ -158,9 +158,9 @@ def towards(light: Light) -> Float[Tensor, "b 3"]:
     )
 
 
-def lambert(bodies: Standing, light: Light) -> Float[Tensor, "b n 1 h w"]:
+def lambert(normals: Float[Tensor, "b n 3 h w"], light: Light) -> Float[Tensor, "b n 1 h w"]:
     """Lambert's law: the cosine between normal and light, -1 (turned away) to 1 (facing it)."""
-    return (facing(bodies) * towards(light)[:, None, :, None, None]).sum(dim=2, keepdim=True)
+    return (normals * towards(light)[:, None, :, None, None]).sum(dim=2, keepdim=True)
 
 
 def wrapped(cosine: Float[Tensor, "b n 1 h w"]) -> Float[Tensor, "b n 1 h w"]:

@@ -14,7 +14,10 @@ import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, replace
+from itertools import zip_longest
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -50,6 +53,7 @@ VALIDATION = Path("data/default/validation")
 TEST = Path("data/scenes/test")
 MODEL = Path("models/layers_tiny.yaml")
 SEED, TUNING_SEED = 5, 6
+_SHARES = 12  # of the scenes: more than there are processes, so that none waits for long
 
 
 def figures(values: Mapping[str, list[float]]) -> dict[str, Figure]:
@@ -110,23 +114,13 @@ def networks(graph: Path | None) -> dict[str, RelationNetwork]:
         network = build_relation(replace(config.relation, network=RelationKind.graph))
         load_weights(network, graph)
         found["graph."] = network
-    else:
-        print("graph network: no --graph given, its figures are left out")
     return found
 
 
-@torch.no_grad()
-def main() -> None:
-    """Measure all methods on the test scenes, write, and draw them when asked to."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--graph", type=Path, help="weights of the graph network")
-    parser.add_argument("--sheets", type=Path, help="folder for pictures of test scenes")
-    arguments = parser.parse_args()
-    supply = read_supply(VALIDATION, SUPPLY_SIDE)
-    scenes = rendered_scenes(supply)
-    drop_shadow = tuned_drop_shadow(supply)
-    contestants = Contestants(
-        networks=networks(arguments.graph),
+def contestants(supply: Supply, graph: Path | None, drop_shadow: DropShadow) -> Contestants:
+    """All that are measured, by what they can do."""
+    return Contestants(
+        networks=networks(graph),
         recolouring={
             "plain.": blind(plain),
             "reinhard.": blind(reinhard),
@@ -135,11 +129,58 @@ def main() -> None:
         casting={"plain.": blind(plain), "drop_shadow.": blind(drop_shadow)},
         mean_light=usual_light(supply),
     )
+
+
+@torch.no_grad()
+def share_of(
+    share: int, shares: int, graph: Path | None, drop_shadow: DropShadow
+) -> list[dict[str, list[float]]]:
+    """The measures of every so many of the scenes; each has random numbers of its own, so that it
+    does not matter who measures it."""
+    torch.set_num_threads(1)
+    supply = read_supply(VALIDATION, SUPPLY_SIDE)
+    taking_part = contestants(supply, graph, drop_shadow)
+    found: list[dict[str, list[float]]] = []
+    for number, edited in enumerate(rendered_scenes(supply)):
+        if number % shares == share:
+            generator = Generator().manual_seed(SEED * 1_000 + number)
+            rows = measured(edited, taking_part, generator)
+            found.append({name: row.tolist() for name, row in rows.items()})
+    return found
+
+
+def all_measures(
+    workers: int, graph: Path | None, drop_shadow: DropShadow
+) -> dict[str, list[float]]:
+    """The measures of all scenes, in their order, by several processes, under a bar."""
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        parts = [
+            pool.submit(share_of, share, _SHARES, graph, drop_shadow) for share in range(_SHARES)
+        ]
+        for done in tqdm(as_completed(parts), "shares of the scenes", total=_SHARES):
+            done.result()
+        shares = [part.result() for part in parts]
     values: defaultdict[str, list[float]] = defaultdict(list)
-    generator = Generator().manual_seed(SEED)
-    for edited in tqdm(scenes, desc="scenes"):
-        for name, row in measured(edited, contestants, generator).items():
-            values[name] += row.tolist()
+    for rows in zip_longest(*shares, fillvalue={}):
+        for row in rows:
+            for name, each in row.items():
+                values[name] += each
+    return dict(values)
+
+
+@torch.no_grad()
+def main() -> None:
+    """Measure all methods on the test scenes, write, and draw them when asked to."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--graph", type=Path, help="weights of the graph network")
+    parser.add_argument("--sheets", type=Path, help="folder for pictures of test scenes")
+    parser.add_argument("--workers", type=int, default=2, help="processes that measure")
+    arguments = parser.parse_args()
+    supply = read_supply(VALIDATION, SUPPLY_SIDE)
+    if arguments.graph is None:
+        print("graph network: no --graph given, its figures are left out")
+    drop_shadow = tuned_drop_shadow(supply)
+    values = all_measures(arguments.workers, arguments.graph, drop_shadow)
     gains = values["affected_gain_db"]
     write_result(
         RESULT,
@@ -150,7 +191,7 @@ def main() -> None:
     )
     if arguments.sheets:
         seen = (edited.before for edited in rendered_scenes(supply))
-        write_sheets(arguments.sheets, seen, gains, contestants.networks[""])
+        write_sheets(arguments.sheets, seen, gains, networks(None)[""])
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def write_data(folder: Path) -> Path:
     for split in ("train", "validation", "scenery"):
         for name, layers in (("cutouts", cutouts()), ("backdrops", backdrops())):
             samples = [
-                Sample(key=f"{name}{index}", layers=(layer,), tags=())
+                Sample(key=f"{name}{index}", layers=(layer,), tags=("ground",))
                 for index, layer in enumerate(layers)
             ]
             write_shard(folder / split / f"{name}.tar", samples)

@@ -81,7 +81,7 @@ def _received(rgba: Float[Tensor, "k 1 4 h w"], light: Light) -> list[Float[Tens
     up = facing(bodies).split(1, dim=2)[1]
     open_share = grounding(bodies)
     return [
-        wrapped(lambert(bodies, light)),
+        wrapped(lambert(facing(bodies), light)),
         1.1 * (0.5 + 0.5 * up) * open_share,
         0.75 * (0.5 - 0.5 * up) * open_share,
         reflections(rgba, bodies),

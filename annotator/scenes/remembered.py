@@ -118,6 +118,7 @@ def _retoned(lit: LitLayers, generator: Generator) -> LitLayers:
     gain = 0.75 + 0.5 * torch.rand(shape, generator=generator)
     power = (0.25 * torch.randn(shape, generator=generator)).exp().clamp(0.6, 1.6)
     rgb, alpha = lit.layers.rgba.split([3, 1], dim=2)
+    rgb = rgb.clamp(min=0)  # black that rounding made darker has no power
     rgba = torch.cat([(gain * rgb**power).clamp(0, 1), alpha], dim=2)
     return replace(lit, layers=Layers(rgba=rgba, present=lit.layers.present))
 

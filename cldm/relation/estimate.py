@@ -71,14 +71,15 @@ def overcast(batch: int) -> LightEstimate:
 
 @dataclass(frozen=True, kw_only=True)
 class AssumedLight(TensorValue):
-    """The light that a relation network goes by, what it is told of it as `numbers`, and how likely
-    each layer above the back stands in it already, 0..1.
+    """The light that a relation network goes by, what it is told of it as `numbers`, how `certain`
+    that is, 0..1, and how likely each layer above the back stands in it already, 0..1.
 
     Where the direction is uncertain, the light is so much wider.
     """
 
     light: Light
     numbers: Float[Tensor, "b 9"]
+    certain: Float[Tensor, " b"]
     agreed: Float[Tensor, "b m"]
 
 
@@ -101,5 +102,6 @@ def assumed(hint: LightHint, estimate: LightEstimate, agreed: Float[Tensor, "b m
     return AssumedLight(
         light=light,
         numbers=torch.cat([direction, others, light.colour - 1], dim=-1),
+        certain=torch.where(given, torch.ones_like(unsure), estimate.confidence),
         agreed=agreed,
     )

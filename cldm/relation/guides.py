@@ -1,14 +1,14 @@
 """Guides: what geometry alone says of shadow and shade, for the relation network to weigh."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ldm.occlusion import contact_occlusion, key_occlusion, remaining, sky_occlusion
-from ldm.projection import lambert, mirrored, standing, wrapped
+from ldm.projection import facing, lambert, mirrored, standing, wrapped
 from ldm.values import Layers, Light, TensorValue
 
 
@@ -36,20 +36,26 @@ class Guides(TensorValue):
     """Sharp maps for each of the `m` slots above the back, zero for absent ones.
 
     `key`: share of the key light that the layer newly takes from what lies behind it; `sky`: the
-    same for an even sky; `shade`: key light on the layer itself; `mirror`: where its mirror image
-    lies; `contact`: as `key`, finer, and sharp at the feet.
+    same for an even sky; `shade`: key light on the layer itself, as it wraps around soft bodies;
+    `direct`: the same on hard ones, by Lambert's law; `up`, `front`: parts of the layer's normals,
+    by which it gets light from the sky, off the ground and from the viewer's side; `mirror`: where
+    its mirror image lies; `contact`: as `key`, finer, and sharp at the feet.
     """
 
     key: Float[Tensor, "b m 1 h w"]
     sky: Float[Tensor, "b m 1 h w"]
     shade: Float[Tensor, "b m 1 h w"]
+    direct: Float[Tensor, "b m 1 h w"]
+    up: Float[Tensor, "b m 1 h w"]
+    front: Float[Tensor, "b m 1 h w"]
     mirror: Float[Tensor, "b m 1 h w"]
     contact: Float[Tensor, "b m 1 h2 w2"]
 
     @property
-    def maps(self) -> Float[Tensor, "b m 4 h w"]:
+    def maps(self) -> Float[Tensor, "b m 7 h w"]:
         """All maps of one size as channels."""
-        return torch.cat([self.key, self.sky, self.shade, self.mirror], dim=2)
+        own = [self.shade, self.mirror, self.direct, self.up, self.front]
+        return torch.cat([self.key, self.sky, *own], dim=2)
 
 
 def unknown_hint(batch: int) -> LightHint:
@@ -85,6 +91,12 @@ def guides(layers: Layers, finer: Layers, light: Light) -> Guides:
         return gathered([unshared(objects, fine, light)])
 
 
+def no_guides(batch: int, num_objects: int) -> Guides:
+    """Guides of one pixel that say nothing."""
+    none = torch.zeros(batch, num_objects, 1, 1, 1)
+    return Guides(**{field.name: none for field in fields(Guides)})
+
+
 def unshared(
     objects: Float[Tensor, "b m 4 h w"], finer: Float[Tensor, "b m 4 h2 w2"], light: Light
 ) -> Guides:
@@ -93,10 +105,17 @@ def unshared(
     alpha = objects.split([3, 1], dim=2)[1]
     bodies = standing(alpha)
     key = key_occlusion(bodies, light, size)
+    there = (alpha > 0).float()
+    normals = facing(bodies) * there
+    _, up, front = normals.split(1, dim=2)
+    cosine = lambert(normals, light)
     return Guides(
         key=key,
         sky=sky_occlusion(bodies, size),
-        shade=wrapped(lambert(bodies, light)) * (alpha > 0).float(),
+        shade=wrapped(cosine) * there,
+        direct=cosine.clamp(min=0),
+        up=up,
+        front=front,
         mirror=mirrored(objects, bodies.bottom).split([3, 1], dim=2)[1],
         contact=key if finer.shape == objects.shape else _contact(finer, light),
     )
@@ -110,13 +129,13 @@ def _contact(finer: Float[Tensor, "b m 4 h w"], light: Light) -> Float[Tensor, "
 def gathered(apart: Sequence[Guides]) -> Guides:
     """The guides of all objects together, of those of the objects alone, back to front: of the key
     light each takes only what those before it have left."""
-    key, sky, shade, mirror, contact = (
-        torch.cat(parts, dim=1)
-        for parts in zip(
-            *((one.key, one.sky, one.shade, one.mirror, one.contact) for one in apart), strict=True
-        )
+    together = Guides(
+        **{
+            field.name: torch.cat([getattr(one, field.name) for one in apart], dim=1)
+            for field in fields(Guides)
+        }
     )
-    return Guides(key=_newly(key), sky=sky, shade=shade, mirror=mirror, contact=_newly(contact))
+    return replace(together, key=_newly(together.key), contact=_newly(together.contact))
 
 
 def _newly(occluded: Float[Tensor, "b m 1 h w"]) -> Float[Tensor, "b m 1 h w"]:

@@ -12,7 +12,7 @@ from cldm.relation.colours import EVERY, ColourReader
 from cldm.relation.estimate import AssumedLight, LightEstimate, assumed, certain
 from cldm.relation.estimator import LightEstimator
 from cldm.relation.fields import fields_of, tones_of
-from cldm.relation.guides import Guides, LightHint, guides
+from cldm.relation.guides import Guides, LightHint, guides, no_guides
 from cldm.relation.patches import Patches, View
 from cldm.relation.tones import Tones, applied
 from ldm.blocks import zeroed
@@ -74,9 +74,8 @@ class LearnedRelation(nn.Module, ABC):
     def overall(self, thin: Layers, light: AssumedLight) -> Effects:
         """What it says of each of thinned layers as a whole, before it looks at any place."""
         said = self.colours.tint(self.colours(thin, light)).float()[..., None, None]
-        none = said.new_zeros(*said.shape[:2], 1, 1, 1)
-        nowhere = Guides(key=none, sky=none, shade=none, mirror=none, contact=none)
-        tones = tones_of(fields_of(said), nowhere, thin.present[:, 1:], light.agreed)
+        nowhere = no_guides(*said.shape[:2]).to(said.device)
+        tones = tones_of(fields_of(said), nowhere, thin.present[:, 1:], light)
         return applied(tones, thin)
 
     @torch.no_grad()
@@ -91,11 +90,15 @@ class LearnedRelation(nn.Module, ABC):
 
     def tones(self, small: Layers, light: AssumedLight, guides: Guides) -> Tones:
         """What it says of layers of working size and their guides under a light."""
-        view = self.look(small, light, guides)
+        view, colours = self.look(small, light, guides), self.colours(small.thinned(EVERY), light)
+        return view.tones(self.head(self.tokens(view, colours)), self.colours.tint(colours))
+
+    def tokens(self, view: View, colours: Float[Tensor, "b m d"]) -> Float[Tensor, "b m p d"]:
+        """What its head reads of the patches of all slots above the back, of which `colours` say
+        what each is as a whole."""
         place = position(view.grid, self.width).to(view.patches.device)
-        colours = self.colours(small.thinned(EVERY), light)
-        tokens = self.embed(view.patches) + place + self.light(view.light)[:, None, None]
-        whole = self.character(colours) + self.agreement(view.agreed[..., None])
+        light = self.light(view.light.numbers)[:, None, None]
+        whole = self.character(colours) + self.agreement(view.light.agreed[..., None])
+        tokens = self.embed(view.patches) + place + light
         tokens = tokens + F.pad(whole, (0, 0, 1, 0))[:, :, None]
-        answers = self.head(self.norm(self.mixed(tokens, view)[:, 1:]))
-        return view.tones(answers, self.colours.tint(colours))
+        return self.norm(self.mixed(tokens, view)[:, 1:])

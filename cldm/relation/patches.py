@@ -17,7 +17,7 @@ from ldm.compositing import premultiply, resize, stack, visibility
 from ldm.values import Layers
 
 _CELL = 4  # pixels of the working size along one side of a cell of a field
-_INPUTS = 4 + 1 + 3 + 4  # layer, visibility, plain picture, guides
+_INPUTS = 4 + 1 + 3 + 7  # layer, visibility, plain picture, guides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,15 +25,13 @@ class View:
     """Layers as a network sees them.
 
     `small`: the layers at working size, absent ones emptied, and invisible ones as good as absent;
-    `patches`: the pixels of each, row by row; `light`: what is known of the light, as numbers
-    around zero; `agreed`: how likely each layer above the back stands in that light already.
+    `patches`: the pixels of each, row by row; `light`: what is known of the light.
     """
 
     small: Layers
     guides: Guides
     patches: Float[Tensor, "b n p k"]
-    light: Float[Tensor, "b 9"]
-    agreed: Float[Tensor, "b m"]
+    light: AssumedLight
     patch: int
 
     @property
@@ -60,7 +58,7 @@ class View:
         with torch.autocast(answers.device.type, enabled=False):
             channels = channels.float() + whole.float()[..., None, None]
             fields = fields_of(raised(channels, self.small.size))
-            return tones_of(fields, self.guides, self.small.present[:, 1:], self.agreed)
+            return tones_of(fields, self.guides, self.small.present[:, 1:], self.light)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +77,11 @@ class Patches:
         """A new part that reads the light."""
         return nn.Sequential(nn.Linear(NUM_NUMBERS, width), nn.SiLU(), nn.Linear(width, width))
 
-    def head(self, width: int) -> nn.Module:
+    def head(self, width: int) -> nn.Linear:
         """A new part that answers for a patch; it starts at zero, which changes nothing."""
-        return zeroed(nn.Linear(width, sum(WIDTHS) * (self.patch // _CELL) ** 2))
+        head = nn.Linear(width, sum(WIDTHS) * (self.patch // _CELL) ** 2)
+        zeroed(head)
+        return head
 
     def __call__(self, small: Layers, light: AssumedLight, guides: Guides) -> View:
         """Look at layers of working size, in full precision even where the caller uses autocast."""
@@ -91,8 +91,7 @@ class Patches:
             small=small,
             guides=guides,
             patches=patches,
-            light=light.numbers,
-            agreed=light.agreed,
+            light=light,
             patch=self.patch,
         )
 

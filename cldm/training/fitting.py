@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from cldm.callbacks import EMA, Fixed, Pictures, TimeLimit
+from cldm.callbacks import EMA, Fixed, Pictures, StillFinite, TimeLimit
 from cldm.config import RunConfig
 from cldm.training.stage import Prepared
 
@@ -27,6 +27,7 @@ def fit(prepared: Prepared, run: RunConfig) -> tuple[Path, ...]:
         accelerator="auto",
         logger=TensorBoardLogger(folder, name="log"),
         callbacks=[
+            StillFinite(),
             ema,
             TimeLimit(run.minutes),
             Pictures(

@@ -1,6 +1,6 @@
 """Each stage of training made ready: module, data and an example batch to draw."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -27,6 +27,7 @@ from cldm.training.learning import choose, save_learned
 from cldm.training.light import LightTraining
 from cldm.training.mean import fit_mean
 from cldm.training.relation import RelationTraining
+from cldm.training.relief import fit_relief
 from ldm.checkpoint import WeightsError, load_weights, overlay_weights, save_weights
 from ldm.lora import asked_lora, merge_lora
 from ldm.scene import LitLayers, Scene
@@ -177,10 +178,15 @@ def prepare_colours(
 
 
 def prepare_relation(
-    config: ModelConfig, run: RunConfig, scenes: Dataset[Scene], unseen: list[Scene]
+    config: ModelConfig,
+    run: RunConfig,
+    scenes: Dataset[Scene],
+    last: Iterable[Scene],
+    unseen: list[Scene],
 ) -> Prepared:
-    """Scenes with known light; the caller makes them. What the stages before it trained is put in,
-    where it is there. Raises ConfigError where no network learns."""
+    """Scenes with known light; the caller makes them. Relief is fitted to the `last` of them. What
+    the stages before it trained is put in, where it is there. Raises ConfigError where no network
+    learns."""
     stage, network = config.training.relation, _learned(config, run)
     for before, part in ((Stage.light, network.estimator), (Stage.colours, network.colours)):
         trained = Path(run.folder) / f"{before.value}.safetensors"
@@ -190,6 +196,7 @@ def prepare_relation(
         module=RelationTraining(network, stage),
         save=partial(_save_part, network),
         batches=DataLoader(scenes, batch_size=None),
+        finish=partial(fit_relief, network, last),
         validation=unseen,
         num_steps=stage.num_steps,
     )

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
+from torch import Generator
 
 from annotator.scenes.dataset import AnalyticScenes
-from annotator.scenes.remembered import RememberedScenes, lit_layers, neutral
+from annotator.scenes.remembered import RememberedScenes, _retoned, lit_layers, neutral
 from annotator.scenes.staged import StagedScene
 from annotator.scenes.supply import Supply
 from ldm.compositing import stack, visibility
@@ -78,6 +80,13 @@ def test_pictures_come_in_every_way(staged: StagedScene) -> None:
         for present in batch.layers.present.tolist()
     }
     assert len(seen) > 1
+
+
+def test_black_that_rounding_made_darker_stays_a_colour(staged: StagedScene) -> None:
+    lit = neutral(staged)
+    darker = replace(lit.layers, rgba=lit.layers.rgba.clamp(max=0) - 1e-6)
+    toned = _retoned(replace(lit, layers=darker), Generator().manual_seed(0))
+    assert toned.layers.rgba.isfinite().all()
 
 
 def test_a_batch_depends_on_its_number_only(staged: StagedScene) -> None:

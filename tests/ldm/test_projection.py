@@ -7,6 +7,7 @@ from subjects import light_from, pillar
 from ldm.projection import (
     Standing,
     blur,
+    facing,
     lambert,
     mirrored,
     standing,
@@ -14,7 +15,7 @@ from ldm.projection import (
 
 
 def test_lit_side_is_the_one_towards_the_light() -> None:
-    shade = lambert(standing(pillar()), light_from(0.0))[0, 0, 0, 24:40]
+    shade = lambert(facing(standing(pillar())), light_from(0.0))[0, 0, 0, 24:40]
     assert shade[:, 33:37].mean() > shade[:, 27:31].mean() + 0.1
 
 

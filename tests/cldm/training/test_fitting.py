@@ -1,5 +1,6 @@
 """Whole runs of the first two stages on a tiny model: fitted, stopped, taken up again."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from subjects import STAGE, write_data
 
 from cldm.build import build_autoencoder, build_model
+from cldm.callbacks import DivergedError
 from cldm.condition import frames_of
 from cldm.config import ModelConfig, RunConfig, Stage
 from cldm.training.fitting import fit
@@ -89,6 +91,25 @@ def test_stages_are_fitted_one_after_the_other(
     found = begun.module.state_dict()
     for key, weight in model.state_dict().items():
         assert torch.equal(found[f"model.{key}"], weight)
+
+
+def test_a_training_whose_loss_is_no_number_ends(
+    tiny_config: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And leaves no weights behind."""
+    monkeypatch.setattr("cldm.callbacks._LOOKED_AT", 1)
+    run = RunConfig(
+        stage=Stage.autoencoder,
+        data=str(write_data(tmp_path / "data")),
+        folder=str(tmp_path / "run"),
+        precision="32-true",
+    )
+    prepared = prepare_autoencoder(planned(tiny_config, 2), run)
+    step = prepared.module.training_step
+    monkeypatch.setattr(prepared.module, "training_step", lambda batch: math.nan * step(batch))
+    with pytest.raises(DivergedError, match="loss: found nan at step 1, expected a number"):
+        fit(prepared, run)
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_packed_layers_learn_from_whole_pictures(
