@@ -77,7 +77,8 @@ def test_a_model_that_saves_memory_draws_the_same_and_its_parts_lie_where_they_l
     lay = places(thrifty)
     assert thrifty.device.type == device.type
     expected, found = (model.generate(condition, QUICK).rgba for model in (whole, thrifty))
-    torch.testing.assert_close(found, expected)
+    # Guidance takes one pass or two: sums are made in another order.
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
     assert places(thrifty) == lay
     assert {place.type for place in lay.values()} == {"cpu"}
 
