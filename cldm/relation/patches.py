@@ -79,9 +79,7 @@ class Patches:
 
     def head(self, width: int) -> nn.Linear:
         """A new part that answers for a patch; it starts at zero, which changes nothing."""
-        head = nn.Linear(width, sum(WIDTHS) * (self.patch // _CELL) ** 2)
-        zeroed(head)
-        return head
+        return zeroed(nn.Linear(width, sum(WIDTHS) * (self.patch // _CELL) ** 2))
 
     def __call__(self, small: Layers, light: AssumedLight, guides: Guides) -> View:
         """Look at layers of working size, in full precision even where the caller uses autocast."""
