@@ -136,7 +136,7 @@ def scenes(
         steps = range(max(begin, turn), stage.num_steps)
         parts.append(rendered(run, stage.batch_size, steps, stage.dyed))
     more = copy(parts[-1])  # What both are made of lies in memory once.
-    more.first, more.num_batches = stage.num_steps, stage.relief_batches
+    more.first, more.num_batches = stage.num_steps, stage.closed_form_batches
     return ChainDataset(parts), more
 
 

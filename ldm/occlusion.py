@@ -16,8 +16,8 @@ from ldm.values import Light
 _KEY_DIRECTIONS = 6
 _CONTACT_DIRECTIONS = 12
 _SOFTEST = 0.005  # of the picture's height: how wide shadows are blurred, so that steps do not show
-_GOLDEN = 0.618034
-_RIM = 0.2  # of the thickness: how soft a body's rim is to light
+GOLDEN = 0.618034
+RIM = 0.2  # of the thickness: how soft a body's rim is to light
 _LOWEST, _HIGHEST = 0.15, math.pi / 2 - 0.05  # radians; a lower light throws endless shadows
 _SMALL = 1e-6
 _AT_ONCE = 2**17  # samples: what is worked on at once fits the cache
@@ -59,10 +59,10 @@ def _share(
     across = middle + (x - middle) * nearness
     at_once = max(1, _AT_ONCE // max(1, num_steps * across.numel()))
     found = [
-        (_sampled(bodies.solid, across + shift, row) - off).amax(dim=3).clamp(0, _RIM).sum(dim=2)
+        (_sampled(bodies.solid, across + shift, row) - off).amax(dim=3).clamp(0, RIM).sum(dim=2)
         for shift, row, off in zip(*(part.split(at_once, dim=2) for part in samples), strict=True)
     ]
-    share = torch.stack(found).sum(dim=0) / (_RIM * azimuth.shape[1])
+    share = torch.stack(found).sum(dim=0) / (RIM * azimuth.shape[1])
     around = (columns.start, width - columns.stop, rows.start, height - rows.stop)
     return F.pad(share, around)[:, :, None]
 
@@ -130,7 +130,7 @@ def _marched(
     low = ends.amin(dim=0).clamp(min=0)
     high = torch.minimum(ends.amax(dim=0), extent)
     # other heights in each direction: no beads
-    offset = torch.arange(azimuth.shape[2], device=azimuth.device)[:, None, None] * _GOLDEN % 1
+    offset = torch.arange(azimuth.shape[2], device=azimuth.device)[:, None, None] * GOLDEN % 1
     step = torch.arange(num_steps, device=azimuth.device)[:, None]
     up = low + (high - low) * ((step + offset) / num_steps)
     off = (behind + away * up).abs() / depth.clamp(min=_SMALL)

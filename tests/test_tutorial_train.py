@@ -20,7 +20,7 @@ pytestmark = [
 
 def asked(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
     """Train a step of the relation stage with the words of a command line."""
-    recipe = {"num_steps": 1, "rendered_steps": 0, "relief_batches": 1, "batch_size": 1}
+    recipe = {"num_steps": 1, "rendered_steps": 0, "closed_form_batches": 1, "batch_size": 1}
     given = [f"training.relation.{key}={value}" for key, value in recipe.items()]
     folders = [f"data={folder / 'data'}", f"folder={folder / 'run'}", f"scenes={folder / 'scenes'}"]
     line = ["tutorial_train.py", "stage=relation", *folders, *given, "picture_every=1", *words]

@@ -8,7 +8,7 @@ noise included.
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from annotator.scenes.mirror import mirror_images
@@ -124,8 +124,8 @@ def _arrived(
     asked = weight > 0
     rays = Rays(origin=surface.point.flatten(1), direction=direction.flatten(1))
     free = [asked.flatten()]
-    for solid in world.solids:
-        free.append(free[-1] & ~solid.stops(rays, free[-1]))
+    for body in range(len(world.solids)):
+        free.append(free[-1] & ~_stopped(world, body, first, rays, free[-1]))
     return torch.stack([(open.reshape_as(weight) * weight).sum(-1) for open in free[first + 1 :]])
 
 
@@ -146,11 +146,22 @@ def _off_ground(
     turn = torch.arange(draws.shape[-1], device=met.device) % 2 == 0
     on = torch.where(turn, key_directions(world.light, draws), cosine_directions(up, draws))
     free = down.flatten()
-    for origin, towards in ((surface.point, direction), (met, on)):
+    for origin, towards, seen in ((surface.point, direction, body), (met, on, 0)):
         rays = Rays(origin=origin.flatten(1), direction=towards.flatten(1))
-        for solid in world.solids[: body + 1]:
-            free = free & ~solid.stops(rays, free)
+        for other in range(body + 1):
+            free = free & ~_stopped(world, other, seen, rays, free)
     return _OFF_GROUND * free.reshape_as(down).float().sum(dim=-1)
+
+
+def _stopped(
+    world: World, body: int, seen: int, rays: Rays, asked: Bool[Tensor, " k"]
+) -> Bool[Tensor, " k"]:
+    """Whether a body stops rays from the one that is `seen`, or from the floor (0).
+
+    What is seen before another stands before it, though that one's cushion may bulge through it.
+    """
+    solid = world.solids[body]
+    return (solid.stops_from_outside if body < seen else solid.stops)(rays, asked)
 
 
 def _smooth(

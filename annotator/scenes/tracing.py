@@ -76,7 +76,7 @@ def _works(variant: str) -> bool:
 
 
 class Solid:
-    """A closed mesh."""
+    """A closed mesh, whose faces turn their front outwards: counterclockwise as seen from there."""
 
     def __init__(self, vertices: Float[Tensor, "v 3"], faces: Int[Tensor, "f 3"]) -> None:
         mesh: Any = mi.Mesh("solid", len(vertices), len(faces))
@@ -85,10 +85,19 @@ class Solid:
         parameters["faces"] = mi.UInt32(faces.int().flatten())
         parameters.update()
         self._scene: Any = mi.load_dict({"type": "scene", "solid": mesh})
+        first, second, third = vertices[faces.long()].unbind(1)
+        self._outward = torch.linalg.cross(second - first, third - first).T
 
     def stops(self, rays: Rays, asked: Bool[Tensor, " k"]) -> Bool[Tensor, " k"]:
         """Whether the solid lies in the way of each ray that is asked about."""
         return self._scene.ray_test(_ray(rays), active=mi.Bool(asked)).torch()
+
+    def stops_from_outside(self, rays: Rays, asked: Bool[Tensor, " k"]) -> Bool[Tensor, " k"]:
+        """The same, but a ray that begins inside the solid is let out."""
+        hit = self._scene.ray_intersect_preliminary(_ray(rays), active=mi.Bool(asked))
+        met = hit.t.torch().isfinite()
+        face = hit.prim_index.torch().long().where(met, 0)
+        return met & ((self._outward[:, face] * rays.direction).sum(dim=0) < 0)
 
     def distances(self, rays: Rays, asked: Bool[Tensor, " k"]) -> Float[Tensor, " k"]:
         """How far each ray goes until it meets the solid; infinite where it never does."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from cldm.relation.estimate import AssumedLight
 from cldm.relation.guides import Guides
 from cldm.relation.tones import Tones, bounded, raised
-from ldm.values import TensorValue
+from ldm.values import Light, TensorValue
 
 _DARKEST = 0.01  # of the light, linear
 
@@ -51,6 +51,14 @@ def fields_of(channels: Float[Tensor, "b m f h w"]) -> Fields:
     return Fields(**dict(zip(names, channels.split(WIDTHS, dim=2), strict=True)))
 
 
+def shares(light: Light) -> tuple[Float[Tensor, "b 1 3 1 1"], Float[Tensor, "b 1 3 1 1"]]:
+    """The shares of the key light and of the sky in all light on the open ground, by colour."""
+    sky, key = light.ambient[:, None], (1 - light.ambient)[:, None] * light.colour
+    total = (sky + key).clamp(min=_DARKEST)
+    key, sky = ((part / total)[:, None, :, None, None] for part in (key, sky))
+    return key, sky
+
+
 def tones_of(
     said: Fields, guides: Guides, there: Bool[Tensor, "b m"], light: AssumedLight
 ) -> Tones:
@@ -63,11 +71,12 @@ def tones_of(
     exists = there[:, :, None, None, None]
     new = (1 - light.agreed)[:, :, None, None, None]
     casts, certain = exists * new, new * light.certain[:, None, None, None, None]
+    key, sky = shares(light.light)
     relief = said.direct * guides.direct + said.up * guides.up + said.front * guides.front
     received = 1 + said.glow + said.shade * guides.shade + certain * relief
     size = (guides.contact.shape[-2], guides.contact.shape[-1])
-    evenly = raised(said.sky * guides.sky + said.dim, size)
-    taken = raised(said.key, size) * guides.contact + evenly
+    evenly = raised(said.sky * sky * guides.sky + said.dim, size)
+    taken = raised(said.key * key, size) * guides.contact + evenly
     change = bounded(received, _DARKEST, 4.0).sqrt() - 1
     shadow = bounded(1 - taken, _DARKEST, 1.0).sqrt() - 1
     own = [change, said.lift, said.gloss * casts, said.shift, said.sharpen]

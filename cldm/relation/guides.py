@@ -2,14 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import combinations
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from cldm.relation.tones import raised
+from ldm.interception import intercepted
 from ldm.occlusion import contact_occlusion, key_occlusion, remaining, sky_occlusion
-from ldm.projection import facing, lambert, mirrored, standing, wrapped
+from ldm.projection import Standing, facing, lambert, mirrored, standing, wrapped
 from ldm.values import Layers, Light, TensorValue
+
+_FACING = 0.7  # cosine of a usual front light: a surface that faces it so much is lit as the ground
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +40,9 @@ class LightHint:
 class Guides(TensorValue):
     """Sharp maps for each of the `m` slots above the back, zero for absent ones.
 
-    `key`: share of the key light that the layer newly takes from what lies behind it; `sky`: the
-    same for an even sky; `shade`: key light on the layer itself, as it wraps around soft bodies;
+    `key`: share of the key light that the layer newly takes from what lies behind it: the ground or
+    other layers; `sky`: the same for an even sky, the ground alone; `shade`: key light on the layer
+    itself, as it wraps around soft bodies, where it and those behind it let light through;
     `direct`: the same on hard ones, by Lambert's law; `up`, `front`: parts of the layer's normals,
     by which it gets light from the sky, off the ground and from the viewer's side; `mirror`: where
     its mirror image lies; `contact`: as `key`, finer, and sharp at the feet.
@@ -76,6 +82,17 @@ def told(light: Light) -> LightHint:
     return LightHint(light=light, given=torch.ones_like(light.azimuth, dtype=torch.bool))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unshared:
+    """Objects each of which is alone on the ground: their `guides` there, what each is as a body,
+    and its alpha at both sizes."""
+
+    guides: Guides
+    bodies: Standing
+    alpha: Float[Tensor, "b m 1 h w"]
+    finer: Float[Tensor, "b m 1 h2 w2"]
+
+
 @torch.no_grad()
 def guides(layers: Layers, finer: Layers, light: Light) -> Guides:
     """The guides of layers under a light, without gradient: they say where, not how much.
@@ -88,7 +105,8 @@ def guides(layers: Layers, finer: Layers, light: Light) -> Guides:
         each.rgba[:, 1:] * layers.present[:, 1:, None, None, None] for each in (layers, finer)
     )
     with torch.autocast(objects.device.type, enabled=False):
-        return gathered([unshared(objects, fine, light)])
+        alone = unshared(objects, fine, light)
+        return shared([alone], _kept(alone.bodies, light))
 
 
 def no_guides(batch: int, num_objects: int) -> Guides:
@@ -99,17 +117,17 @@ def no_guides(batch: int, num_objects: int) -> Guides:
 
 def unshared(
     objects: Float[Tensor, "b m 4 h w"], finer: Float[Tensor, "b m 4 h2 w2"], light: Light
-) -> Guides:
-    """The guides of objects each of which is alone on the ground."""
+) -> Unshared:
+    """Objects as each of them is alone on the ground."""
     size = (objects.shape[-2], objects.shape[-1])
-    alpha = objects.split([3, 1], dim=2)[1]
+    alpha, fine = (rgba.split([3, 1], dim=2)[1] for rgba in (objects, finer))
     bodies = standing(alpha)
     key = key_occlusion(bodies, light, size)
     there = (alpha > 0).float()
     normals = facing(bodies) * there
     _, up, front = normals.split(1, dim=2)
     cosine = lambert(normals, light)
-    return Guides(
+    found = Guides(
         key=key,
         sky=sky_occlusion(bodies, size),
         shade=wrapped(cosine) * there,
@@ -117,25 +135,74 @@ def unshared(
         up=up,
         front=front,
         mirror=mirrored(objects, bodies.bottom).split([3, 1], dim=2)[1],
-        contact=key if finer.shape == objects.shape else _contact(finer, light),
+        contact=key if finer.shape == objects.shape else _contact(fine, light),
     )
+    return Unshared(guides=found, bodies=bodies, alpha=alpha, finer=fine)
 
 
-def _contact(finer: Float[Tensor, "b m 4 h w"], light: Light) -> Float[Tensor, "b m 1 h w"]:
-    size = (finer.shape[-2], finer.shape[-1])
-    return contact_occlusion(standing(finer.split([3, 1], dim=2)[1]), light, size)
+def _contact(alpha: Float[Tensor, "b m 1 h w"], light: Light) -> Float[Tensor, "b m 1 h w"]:
+    return contact_occlusion(standing(alpha), light, (alpha.shape[-2], alpha.shape[-1]))
 
 
-def gathered(apart: Sequence[Guides]) -> Guides:
-    """The guides of all objects together, of those of the objects alone, back to front: of the key
-    light each takes only what those before it have left."""
-    together = Guides(
+def _kept(bodies: Standing, light: Light) -> Float[Tensor, "b m m h w"]:
+    """The share of the key light that each body keeps from the front of each."""
+    num_pictures, num_bodies = bodies.base.shape
+    kept = bodies.solid.new_zeros(num_pictures, num_bodies, *bodies.solid[:, :, 0].shape[1:])
+    there = bodies.present[:, :, None] & bodies.present[:, None]
+    for picture, caster, receiver in there.nonzero().tolist():
+        one, other = (
+            bodies.indexed((slice(picture, picture + 1), slice(body, body + 1)))
+            for body in (caster, receiver)
+        )
+        own = light.indexed(slice(picture, picture + 1))
+        found = intercepted(one, other, own, before=caster < receiver, same=caster == receiver)
+        kept[picture, caster, receiver] = found[0, 0, 0]
+    return kept
+
+
+def shared(apart: Sequence[Unshared], kept: Float[Tensor, "b m m h w"]) -> Guides:
+    """The guides of all objects together, back to front, of those of the objects alone and what
+    each of them has `kept` from the front of each.
+
+    Of the key light on the ground, and on each object, each takes only what those before it have
+    left; from itself an object keeps it first, together with those behind it.
+    """
+    alone = Guides(
         **{
-            field.name: torch.cat([getattr(one, field.name) for one in apart], dim=1)
+            field.name: torch.cat([getattr(one.guides, field.name) for one in apart], dim=1)
             for field in fields(Guides)
         }
     )
-    return replace(together, key=_newly(together.key), contact=_newly(together.contact))
+    left = (1 - kept).cummin(dim=1).values
+    reached = left.diagonal(dim1=1, dim2=2).movedim(-1, 1)[:, :, None]
+    lit = (alone.direct / _FACING).clamp(max=1)[:, None, :, 0]
+    taken = (left[:, :-1] - left[:, 1:]) * lit
+    alpha, finer = (
+        torch.cat(parts, dim=1)
+        for parts in zip(*((one.alpha, one.finer) for one in apart), strict=True)
+    )
+    return replace(
+        alone,
+        key=_on_all(_newly(alone.key), taken, alpha),
+        contact=_on_all(_newly(alone.contact), taken, finer),
+        shade=alone.shade * reached,
+        direct=alone.direct * reached,
+    )
+
+
+def _on_all(
+    ground: Float[Tensor, "b m 1 h w"],
+    taken: Float[Tensor, "b k m y x"],
+    alpha: Float[Tensor, "b m 1 h w"],
+) -> Float[Tensor, "b m 1 h w"]:
+    """What each takes of the light on what lies behind it: of the ground, and of each object
+    before it (`taken`, from the second on), where this has alpha."""
+    size = (ground.shape[-2], ground.shape[-1])
+    seen = list(ground.unbind(1))
+    for receiver, caster in combinations(range(len(seen)), 2):
+        on_it = raised(taken[:, caster - 1, None, receiver], size)
+        seen[caster] = torch.lerp(seen[caster], on_it, alpha[:, receiver])
+    return torch.stack(seen, dim=1)
 
 
 def _newly(occluded: Float[Tensor, "b m 1 h w"]) -> Float[Tensor, "b m 1 h w"]:

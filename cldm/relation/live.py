@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cldm.relation.estimate import AssumedLight
-from cldm.relation.guides import Guides, LightHint, gathered, unshared
+from cldm.relation.guides import Guides, LightHint, Unshared, shared, unshared
 from cldm.relation.holding import Said
 from cldm.relation.learned import LearnedRelation
 from cldm.relation.placed import Placed
 from cldm.relation.tones import Box, Raising, Tones, applied, near, raising, refined, toned
+from ldm.interception import intercepted
 from ldm.values import Effects, Layers, Light, identity_effects
 
 _TILE = 256  # pixels: what is worked on at once fits the cache, and there are not many tiles
@@ -79,8 +80,9 @@ class LivePicture:
             for box in _tiles(size, tile)
         ]
         self._drawn: dict[Box, _Drawn] = {}
-        self._small: list[tuple[Placed, Tensor]] = []
-        self._guides: list[tuple[Placed, Guides]] = []
+        self._small: list[_Known[Tensor]] = []
+        self._alone: list[_Known[Unshared]] = []
+        self._kept: list[_Known[Tensor]] = []
         self._light = torch.empty(0)
         self._said: Said | None = None
 
@@ -141,26 +143,44 @@ class LivePicture:
     def _seen(self, layers: Sequence[Placed]) -> Layers:
         """The layers at working size."""
         self._small = [
-            (layer, _kept(self._small, layer, partial(layer.small, self.size, self._working)))
+            _known(self._small, (layer,), partial(layer.small, self.size, self._working))
             for layer in layers
         ]
-        rgba = torch.stack([small for _, small in self._small])[None]
+        rgba = torch.stack([known.made for known in self._small])[None]
         there = torch.ones(1, len(layers), dtype=torch.bool)
         return self.network.look.small(Layers(rgba=rgba, present=there))
 
     def _guided(self, layers: Sequence[Placed], small: Layers, light: AssumedLight) -> Guides:
-        """Their guides; a layer that stays where it is, in the same light, keeps its own."""
+        """Their guides; layers that stay where they are, in the same light, keep their own, and
+        what they keep from each other."""
         if not torch.equal(light.numbers, self._light):
-            self._guides, self._light = [], light.numbers
-        alone = small.rgba[:, 1:].split(1, dim=1)
-        self._guides = [
-            (layer, _kept(self._guides, layer, partial(self._alone, layer, rgba, light.light)))
-            for layer, rgba in zip(layers[1:], alone, strict=True)
+            self._alone, self._kept, self._light = [], [], light.numbers
+        rgba = small.rgba[:, 1:].split(1, dim=1)
+        self._alone = [
+            _known(self._alone, (layer,), partial(self._unshared, layer, own, light.light))
+            for layer, own in zip(layers[1:], rgba, strict=True)
         ]
-        return gathered([guides for _, guides in self._guides])
+        alone = [known.made for known in self._alone]
+        self._kept = [
+            _known(
+                self._kept,
+                (layers[1 + caster], layers[1 + receiver]),
+                partial(
+                    intercepted,
+                    alone[caster].bodies,
+                    alone[receiver].bodies,
+                    light.light,
+                    before=caster < receiver,
+                    same=caster == receiver,
+                ),
+            )
+            for caster, receiver in product(range(len(alone)), repeat=2)
+        ]
+        kept = torch.cat([known.made for known in self._kept], dim=2)
+        return shared(alone, kept[:, 0].unflatten(1, (len(alone), len(alone))))
 
-    def _alone(self, layer: Placed, small: Float[Tensor, "1 1 4 y x"], light: Light) -> Guides:
-        """The guides of one layer."""
+    def _unshared(self, layer: Placed, small: Float[Tensor, "1 1 4 y x"], light: Light) -> Unshared:
+        """One layer, alone."""
         same = self._finer == self._working
         fine = small if same else layer.small(self.size, self._finer)[None, None]
         return unshared(small, fine, light)
@@ -169,12 +189,22 @@ class LivePicture:
 Made = TypeVar("Made")
 
 
-def _kept(known: Sequence[tuple[Placed, Made]], layer: Placed, make: Callable[[], Made]) -> Made:
-    """What is known of a layer; made only where it has changed."""
-    for other, made in known:
-        if layer.same(other):
-            return made
-    return make()
+@dataclass(frozen=True, kw_only=True)
+class _Known(Generic[Made]):
+    """What was made of some layers, where they lay."""
+
+    layers: tuple[Placed, ...]
+    made: Made
+
+
+def _known(
+    known: Sequence[_Known[Made]], layers: tuple[Placed, ...], make: Callable[[], Made]
+) -> _Known[Made]:
+    """What is known of layers; made only where one has changed."""
+    for old in known:
+        if all(map(Placed.same, layers, old.layers)):
+            return old
+    return _Known(layers=layers, made=make())
 
 
 def _tiles(size: tuple[int, int], tile: int) -> Iterator[Box]:

@@ -21,13 +21,13 @@ from cldm.model import LayerDiffusion, visiting
 from cldm.relation.learned import LearnedRelation
 from cldm.runtime import usable_device
 from cldm.training.autoencoder import AutoencoderTraining
+from cldm.training.closed_form import fit_in_closed_form
 from cldm.training.colours import ColourTraining
 from cldm.training.layers import LayersTraining
 from cldm.training.learning import choose, save_learned
 from cldm.training.light import LightTraining
 from cldm.training.mean import fit_mean
 from cldm.training.relation import RelationTraining
-from cldm.training.relief import fit_relief
 from ldm.checkpoint import WeightsError, load_weights, overlay_weights, save_weights
 from ldm.lora import asked_lora, merge_lora
 from ldm.scene import LitLayers, Scene
@@ -196,7 +196,7 @@ def prepare_relation(
         module=RelationTraining(network, stage),
         save=partial(_save_part, network),
         batches=DataLoader(scenes, batch_size=None),
-        finish=partial(fit_relief, network, last),
+        finish=partial(fit_in_closed_form, network, last),
         validation=unseen,
         num_steps=stage.num_steps,
     )

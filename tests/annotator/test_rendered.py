@@ -17,8 +17,9 @@ from annotator.scenes.supply import Supply
 from annotator.scenes.tracing import NoTracerError, start_tracing
 from annotator.scenes.transport import Transport
 from annotator.scenes.world import world_of
+from ldm.interception import intercepted
 from ldm.occlusion import key_occlusion
-from ldm.projection import standing
+from ldm.projection import facing, lambert, standing
 
 SIZE = 64
 MIDDLE = (0.3, 0.4, 0.7, 0.8)
@@ -107,6 +108,43 @@ def test_shadows_fall_where_the_march_through_a_cushion_finds_them(
     marched = key_occlusion(bodies, staged_light([staging], shapes.device), (SIZE, SIZE)) > 0.5
     traced = rendered(staging, shapes).key < 0.5
     assert (marched & traced).sum() / (marched | traced).sum() > 0.7
+
+
+@pytest.mark.parametrize("azimuth", [2.2, 2.3, 2.4])
+def test_bodies_are_shaded_where_the_march_between_cushions_finds_it(
+    shapes: Supply, azimuth: float
+) -> None:
+    boxes = (0.1, 0.3, 0.4, 0.7), (0.36, 0.4, 0.66, 0.75)
+    staging = staged(*boxes, cutout=1, azimuth=azimuth, elevation=0.5, softness=0.1)
+    alpha = staged_layers([staging], shapes, SIZE).alpha[:, 1:]
+    bodies, light = standing(alpha), staged_light([staging], shapes.device)
+    earlier, later = (bodies.indexed((slice(None), slice(body, body + 1))) for body in (0, 1))
+    open_light = lambert(facing(later), light).clamp(min=0) / 0.7
+    kept = torch.maximum(
+        intercepted(earlier, later, light, before=True, same=False),
+        intercepted(later, later, light, before=False, same=True),
+    )
+    solid = alpha[:, 1:] > 0.8
+    traced = rendered(staging, shapes).own_key[:, 1:]
+    alone, shaded = (
+        (light - traced)[solid].square().mean().sqrt()
+        for light in (open_light, open_light * (1 - kept))
+    )
+    assert shaded < 0.6 * alone
+
+
+def test_what_is_seen_before_a_body_is_not_dark_for_standing_inside_it(shapes: Supply) -> None:
+    """A board whose middle is as far away as that of a thick disc behind it."""
+    boxes = (0.2, 0.2, 0.8, 0.8), (0.45, 0.65, 0.53, 0.77)
+    bodies = tuple(
+        Body(cutout=cutout, flipped=False, box=box)
+        for cutout, box in zip((1, 0), boxes, strict=True)
+    )
+    staging = replace(staged(boxes[0], azimuth=-math.pi / 2), bodies=bodies)  # light in front
+    solid = staged_layers([staging], shapes, SIZE).alpha[:, 2] > 0.8
+    transport = rendered(staging, shapes)
+    assert transport.own_key[:, 1][solid].mean() > 0.5
+    assert transport.own_sky[:, 1][solid].mean() > 0.1
 
 
 def test_bodies_are_seen_where_the_layers_show_them(shapes: Supply) -> None:

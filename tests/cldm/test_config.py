@@ -30,7 +30,7 @@ KEYS = {
     "training.layers": "num_steps batch_size learning_rate",
     "training.light": "num_steps batch_size learning_rate analytic rendered",
     "training.colours": "num_steps batch_size learning_rate",
-    "training.relation": "num_steps batch_size learning_rate rendered_steps relief_batches"
+    "training.relation": "num_steps batch_size learning_rate rendered_steps closed_form_batches"
     " told cut_out"
     " partly_cut_out recoloured_cut_out recoloured roughened dyed",
     "training.relation.weights": "composite stillness relit shadow reflection alpha",

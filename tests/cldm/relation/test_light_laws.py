@@ -7,7 +7,7 @@ import torch
 from subjects import awake, picture, planet
 from torch import Tensor
 
-from cldm.relation.guides import LightHint, gathered, guides, unshared
+from cldm.relation.guides import LightHint, guides, shared, unshared
 from cldm.relation.transformer import RelationTransformer
 from ldm.projection import standing
 from ldm.values import Layers, Light, identity_effects
@@ -67,15 +67,34 @@ def test_an_invisible_layer_casts_nothing() -> None:
 
 
 def test_guides_of_each_layer_alone_give_those_of_all() -> None:
-    layers = photographs()
+    layers, size = photographs(), (SIZE, SIZE)
     layers.rgba[0, 2, 3, 66:94, 56:86] = 1
     alone = [unshared(*[layers.rgba[:, slot : slot + 1]] * 2, light(2.0)) for slot in (1, 2)]
-    found, expected = gathered(alone).maps, guides(layers, layers, light(2.0)).maps
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
-    taken = expected[0, :, 0]
-    first, second = (value.key[0, 0, 0] for value in alone)
-    torch.testing.assert_close(taken.sum(dim=0), torch.maximum(first, second), atol=1e-5, rtol=0)
-    assert torch.minimum(first, second).amax() > 0.3
+    nothing = torch.zeros(1, 2, 2, *size)
+    expected = guides(layers, layers, light(2.0))
+    first, second = (value.guides.key[0, 0, 0] for value in alone)
+    free = layers.alpha[0, 1:, 0].amax(dim=0) == 0
+    taken = shared(alone, nothing).key[0, :, 0].sum(dim=0)
+    for found in (taken, expected.key[0, :, 0].sum(dim=0)):
+        torch.testing.assert_close(
+            found[free], torch.maximum(first, second)[free], atol=1e-5, rtol=0
+        )
+    assert torch.minimum(first, second)[free].amax() > 0.1
+
+
+def test_what_shades_a_layer_from_behind_is_in_its_own_light() -> None:
+    layers = photographs()
+    layers.rgba[0, 2, 3, 76:92, 76:90] = 1  # to the right of the planet, and before it
+    alone = unshared(*[layers.rgba[:, 2:3]] * 2, light(2.4))
+    from_left, from_right = (guides(layers, layers, light(way)) for way in (2.4, -0.7))
+    solid = layers.alpha[:, 2] > 0.5
+    taken = alone.guides.direct[:, 0] - from_left.direct[:, 1]
+    assert taken[solid].amin() >= 0
+    assert taken[solid].amax() > 0.1
+    planet_alone = (layers.alpha[:, 1] > 0.5) & ~solid
+    on_planet = from_right.key[:, 1][planet_alone]
+    assert on_planet.amax() > 0.05
+    assert not from_left.key[:, 1][planet_alone].any()
 
 
 def test_an_invisible_layer_leaves_no_trace_in_a_network() -> None:

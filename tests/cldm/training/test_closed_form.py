@@ -1,4 +1,6 @@
-"""Laws of fitting relief: layers in a known light come nearer to the truth, all else stays."""
+"""Laws of fitting in closed form: layers and shadows come nearer to the truth, all else stays."""
+
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -6,11 +8,12 @@ from torch import Tensor
 
 from annotator.scenes.dataset import AnalyticScenes
 from annotator.scenes.supply import Supply
-from cldm.relation.guides import told, unknown_hint
+from cldm.relation.guides import LightHint, told, unknown_hint
 from cldm.relation.learned import LearnedRelation
 from cldm.relation.transformer import RelationTransformer
-from cldm.training.relief import fit_relief
+from cldm.training.closed_form import fit_in_closed_form
 from ldm.scene import Scene
+from ldm.values import Light
 
 
 @pytest.fixture(scope="module")
@@ -55,20 +58,39 @@ def test_neutral_layers_come_nearer_to_the_truth(
     network: LearnedRelation, scenes: list[Scene]
 ) -> None:
     before = error(network, scenes)
-    fit_relief(network, scenes)
+    fit_in_closed_form(network, scenes)
     assert error(network, scenes) < 0.8 * before
 
 
 @torch.no_grad()
-def test_only_relief_is_fitted(network: LearnedRelation, scenes: list[Scene]) -> None:
+@pytest.mark.parametrize("hint", [told, lambda light: unknown_hint(len(light.azimuth))])
+def test_shadows_come_nearer_to_the_truth(
+    network: LearnedRelation, scenes: list[Scene], hint: Callable[[Light], LightHint]
+) -> None:
+    def error() -> float:
+        """Where a layer does not hide its own shadow."""
+        found: list[Tensor] = []
+        for scene in scenes:
+            wrong = network(scene.layers, hint(scene.light)).shadow - scene.effects.shadow
+            seen = (scene.layers.alpha == 0) & (scene.effects.shadow < 0.99).any(2, keepdim=True)
+            found.append(wrong.square().mean(dim=2, keepdim=True)[seen])
+        return float(torch.cat(found).mean())
+
+    before = error()
+    fit_in_closed_form(network, scenes)
+    assert error() < 0.8 * before
+
+
+@torch.no_grad()
+def test_only_relief_and_shadows_are_fitted(network: LearnedRelation, scenes: list[Scene]) -> None:
     old = {name: weight.clone() for name, weight in network.state_dict().items()}
     first = network(scenes[0].layers, told(scenes[0].light))
-    fit_relief(network, scenes)
+    fit_in_closed_form(network, scenes)
     moved = {name for name, weight in network.state_dict().items() if not weight.equal(old[name])}
     assert moved == {"head.weight", "head.bias"}
     after = network(scenes[0].layers, told(scenes[0].light))
-    torch.testing.assert_close(after.shadow, first.shadow)
     torch.testing.assert_close(after.reflection, first.reflection)
+    torch.testing.assert_close(after.alpha, first.alpha)
 
 
 @torch.no_grad()
@@ -79,7 +101,7 @@ def test_relief_counts_as_far_as_the_light_is_certain(
     layers, light = scenes[0].layers, scenes[0].light
     hints = told(light), unknown_hint(len(light.azimuth))
     before = [network(layers, hint).multiply for hint in hints]
-    fit_relief(network, scenes)
+    fit_in_closed_form(network, scenes)
     told_change, untold_change = (
         float((network(layers, hint).multiply - old).abs().mean())
         for hint, old in zip(hints, before, strict=True)
@@ -89,5 +111,5 @@ def test_relief_counts_as_far_as_the_light_is_certain(
 
 def test_nothing_to_fit_to_changes_nothing(network: LearnedRelation) -> None:
     old = network.head.weight.clone()
-    fit_relief(network, [])
+    fit_in_closed_form(network, [])
     assert torch.equal(network.head.weight, old)
