@@ -139,9 +139,9 @@ class RelationStageConfig(StageConfig):
     Shares of pictures: `told` their light; `cut_out`, whose layers were cut from the true picture
     and need nothing; `partly_cut_out`, where that holds of some of them, the lowest; `recoloured`,
     with one layer in wrong colours, of those cut out and of the others; `roughened`, with one
-    layer's edges wrong. `closed_form_batches` more are what relief is fitted to in the end (see
-    `cldm.training.closed_form`). Share of layers of rendered scenes: `dyed` in other colours, which
-    hides what a network could know by heart, but also what colours things have.
+    layer's edges wrong. `closed_form_batches` more are what relief and shadows are fitted to in the
+    end (see `cldm.training.closed_form`). Share of layers of rendered scenes: `dyed` in other
+    colours, which hides what a network could know by heart, but also what colours things have.
     """
 
     rendered_steps: int = 0

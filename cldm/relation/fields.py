@@ -22,7 +22,8 @@ class Fields(TensorValue):
     """Smooth maps for each slot above the back, in linear light where they speak of light.
 
     `glow`: light on the layer whatever its shape; `shade`, `key`, `sky`, `gloss`, `direct`, `up`,
-    `front`: how much of each guide, by colour; `lift`: what is added to the layer's colours, in
+    `front`: how much of each guide, by colour, of `key` and `sky` in shares of the light that these
+    are on the open ground (see `shares`); `lift`: what is added to the layer's colours, in
     sRGB, so that with `glow` they undergo an affine map, as in PCT-Net (Guerreiro et al., CVPR
     2023); `dim`: shadow where no guide has any; `shift`, `sharpen`: how the edge of alpha moves and
     hardens.

@@ -184,9 +184,9 @@ def prepare_relation(
     last: Iterable[Scene],
     unseen: list[Scene],
 ) -> Prepared:
-    """Scenes with known light; the caller makes them. Relief is fitted to the `last` of them. What
-    the stages before it trained is put in, where it is there. Raises ConfigError where no network
-    learns."""
+    """Scenes with known light; the caller makes them. Relief and shadows are fitted to the `last`
+    of them. What the stages before it trained is put in, where it is there. Raises ConfigError
+    where no network learns."""
     stage, network = config.training.relation, _learned(config, run)
     for before, part in ((Stage.light, network.estimator), (Stage.colours, network.colours)):
         trained = Path(run.folder) / f"{before.value}.safetensors"
