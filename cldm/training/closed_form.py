@@ -25,6 +25,7 @@ _TOLD = 0.6  # of the pictures: of these the light is told
 _PIXELS = 6000  # of a batch: neighbours tell the same
 _SOLID, _DARKEST, _BRIGHTEST, _MOST = 0.6, 0.05, 0.99, 4.0
 _CAST = 0.02  # of the light, by a guide: less is no shadow
+_HIDDEN = 0.1  # how much shadow counts that is hidden by what casts it
 _LEFT = 0.1  # of the light: in darker places errors count as they do here
 
 
@@ -152,8 +153,8 @@ def _lacking_shadow(answer: _Answer, generator: Generator) -> Lacking:
         pixels.of(share * maps)
         for share, maps in zip(shares(answer.light.light), (contact, sky), strict=True)
     ]
-    # Under the layer itself its shadow is not seen.
-    seen = 1 - pixels.of(answer.small.alpha[:, 1:])[:, 0]
+    # Under the layer itself its shadow is not seen, but goes on smoothly.
+    seen = 1 - (1 - _HIDDEN) * pixels.of(answer.small.alpha[:, 1:])[:, 0]
     return Lacking(
         basis=torch.stack(basis, dim=1),
         read=pixels.read(answer),
