@@ -29,6 +29,7 @@ from ldm.settings import ConfigError, filled, one_line, words_of
 if find_spec("mitsuba") is None:
     sys.exit("error: mitsuba: found nothing, expected it installed: pip install -e '.[rendered]'")
 
+from annotator.scenes.rendered import EDITION
 from annotator.scenes.rendering import Content, Digests, Shard, render
 from annotator.scenes.tracing import start_tracing
 
@@ -93,7 +94,7 @@ def read_settings(arguments: Sequence[str]) -> tuple[Path, Path, RenderConfig]:
 
 def keep_to(path: Path, config: RenderConfig, supply: str) -> None:
     """Write down what a folder's shards are made from; refuse to mix them with others."""
-    made_from = {**asdict(config), "supply": supply}
+    made_from = {**asdict(config), "supply": supply, "edition": EDITION}
     del made_from["workers"]
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ldm.occlusion import GOLDEN, RIM, key_directions
-from ldm.projection import FOCAL, Standing
+from ldm.occlusion import heights, key_directions, sampled, stopped, tracks, within
+from ldm.projection import FOCAL, Standing, extent
 from ldm.values import Light
 
 _NUM_STEPS = 5
@@ -18,88 +18,61 @@ _SMALL = 1e-6
 
 
 def intercepted(
-    caster: Standing, receiver: Standing, light: Light, *, before: bool, same: bool
+    caster: Standing, receiver: Standing, light: Light, ahead: int
 ) -> Float[Tensor, "1 1 1 h w"]:
     """The share of the light's disc, seen from each point of one body's front, that another stands
-    in: two bodies (b = n = 1) of one picture, or one that is both (`same`).
+    in: two bodies (b = n = 1) of one picture, of which the receiver is `ahead` of the caster by so
+    many slots; by none where they are one body.
 
     Marches from the receiver's cushion towards the light through the part of each ray where the
-    caster can be. Where the receiver is seen `before` the caster, it is never inside it, however
-    far that one's cushion bulges. Little beyond the receiver's edge its surface goes on flat; then
-    the share is 0.
+    caster can be. A receiver that is ahead is never inside the caster, however far that one's
+    cushion bulges. Little beyond the receiver's edge its surface goes on flat; then the share is 0.
     """
-    height, width = receiver.solid.shape[-2:]
-    rows, columns = _box(receiver.solid)
-    if not (rows and columns and caster.present):
+    if not (caster.present and receiver.present):
         return torch.zeros_like(receiver.solid)
-    lifted = _LIFTED if same else 0.0
-    march = _marched(caster, receiver, key_directions(light), rows, columns, lifted, before)
-    around = (columns.start, width - columns.stop, rows.start, height - rows.stop)
-    return F.pad(march, around)[None, None, None]
-
-
-def _box(solid: Float[Tensor, "1 1 1 h w"]) -> tuple[range, range]:
-    """The rows and columns where a body is, and some more."""
-    found = [(solid[0, 0, 0] > 0).any(dim=axis).nonzero() for axis in (1, 0)]
-    if not len(found[0]):
-        return range(0), range(0)
-    rows, columns = (
-        range(max(0, int(line[0]) - _AROUND), min(length, int(line[-1]) + 1 + _AROUND))
-        for line, length in zip(found, solid.shape[-2:], strict=True)
-    )
-    return rows, columns
+    height, width = receiver.solid.shape[-2:]
+    around = F.max_pool2d(receiver.solid[0], 1 + 2 * _AROUND, stride=1, padding=_AROUND)[0, 0] > 0
+    rows, columns = (extent(around.any(dim=axis)) for axis in (1, 0))
+    march = _marched(caster, receiver, key_directions(light), rows, columns, ahead)
+    margins = (columns.start, width - columns.stop, rows.start, height - rows.stop)
+    return F.pad(march, margins)
 
 
 def _marched(
     caster: Standing,
     receiver: Standing,
     directions: tuple[Float[Tensor, "1 k"], Float[Tensor, "1 k"]],
-    rows: range,
-    columns: range,
-    lifted: float,
-    before: bool,
-) -> Float[Tensor, "h2 w2"]:
+    rows: slice,
+    columns: slice,
+    ahead: int,
+) -> Float[Tensor, "1 1 1 h2 w2"]:
     """What is kept from a part of the picture; lengths are in picture heights where the caster
     stands, upward from the ground there."""
     height, width = receiver.solid.shape[-2:]
     horizon = torch.minimum(caster.horizon, receiver.horizon)
     foot, device = caster.base - horizon, caster.solid.device
-    y = ((torch.arange(rows.start, rows.stop, device=device) + 0.5) / height)[:, None]
-    x = (torch.arange(columns.start, columns.stop, device=device) + 0.5) / height
-    front = receiver.solid[0, 0, 0, rows.start : rows.stop, columns.start : columns.stop]
-    front = (front + lifted) * receiver.depth
+    y = ((torch.arange(height, device=device)[rows] + 0.5) / height)[:, None]
+    x = (torch.arange(width, device=device)[columns] + 0.5) / height
+    lifted = _LIFTED if ahead == 0 else 0.0
+    front = (receiver.solid[:, :, None, :, rows, columns] + lifted) * receiver.depth
     distance = foot / (receiver.base - horizon) * (1 - front / FOCAL)  # the caster's is 1
-    across = 0.5 * width / height + (x - 0.5 * width / height) * distance
-    begin, behind = foot - (y - horizon) * distance, FOCAL * (distance - 1)
-    azimuth, elevation = (angle[0, :, None, None] for angle in directions)
-    slope = 1 / torch.tan(elevation)
-    away = torch.sin(azimuth) * slope
-    away = torch.where(away.abs() < 1e-3, torch.full_like(away, 1e-3), away)
-    ends = torch.stack([(-caster.depth - behind) / away, (caster.depth - behind) / away])
-    low = torch.maximum(ends.amin(dim=0).clamp(min=0), -begin)
-    high = torch.minimum(ends.amax(dim=0), caster.base - caster.top - begin)
+    middle = 0.5 * width / height
+    begin = middle + (x - middle) * distance, foot - (y - horizon) * distance
+    behind = FOCAL * (distance - 1)
+    across, away = tracks(*(angle[:, None, :, None, None, None] for angle in directions))
+    low, high = within(caster.depth, behind, away)
+    low, high = (
+        torch.maximum(low, -begin[1]),
+        torch.minimum(high, caster.base - caster.top - begin[1]),
+    )
     if not (high > low).any():
-        return torch.zeros_like(front)
-    # other heights in each direction: no beads
-    offset = torch.arange(len(azimuth), device=device) * GOLDEN % 1
-    step = (torch.arange(_NUM_STEPS, device=device)[:, None] + offset) / _NUM_STEPS
-    up = low + (high - low) * step[:, :, None, None]
-    off = (behind + away * up).abs() / caster.depth.clamp(min=_SMALL)
-    place = (across + torch.cos(azimuth) * slope * up, caster.base - begin - up)
-    met = _sampled(caster.solid[0], *place) - off.masked_fill(high <= low, math.inf)
-    share = met.amax(dim=0).clamp(0, RIM).mean(dim=0) / RIM
-    if not before:
+        return torch.zeros_like(front[:, :, :, 0])
+    up = heights(low, high, _NUM_STEPS)
+    half = caster.depth.clamp(min=_SMALL)
+    met = sampled(caster.solid, begin[0] + across * up, caster.base - begin[1] - up)
+    off = ((behind + away * up).abs() / half).masked_fill(high <= low, math.inf)
+    share = stopped(met - off).mean(dim=2, keepdim=True)
+    if ahead <= 0:
         return share
-    here = _sampled(caster.solid[0], across[None, None], (caster.base - begin)[None, None])[0, 0]
-    inside = here > behind.abs() / caster.depth.clamp(min=_SMALL)
-    return share.masked_fill(inside, 0.0)
-
-
-def _sampled(
-    solid: Float[Tensor, "1 1 y x"], across: Float[Tensor, "s k h w"], row: Float[Tensor, "s k h w"]
-) -> Float[Tensor, "s k h w"]:
-    """Bilinear samples at places in picture heights."""
-    height, width = solid.shape[-2:]
-    grid = torch.stack([across * (2 * height / width) - 1, 2 * row - 1], dim=-1)
-    found = F.grid_sample(solid, grid.flatten(0, 2)[None], align_corners=False)
-    return found.view(across.shape)
+    inside = sampled(caster.solid, begin[0], caster.base - begin[1]) > behind.abs() / half
+    return share.masked_fill(inside[:, :, :, 0], 0.0)

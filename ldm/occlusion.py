@@ -16,8 +16,8 @@ from ldm.values import Light
 _KEY_DIRECTIONS = 6
 _CONTACT_DIRECTIONS = 12
 _SOFTEST = 0.005  # of the picture's height: how wide shadows are blurred, so that steps do not show
-GOLDEN = 0.618034
-RIM = 0.2  # of the thickness: how soft a body's rim is to light
+_GOLDEN = 0.618034
+_RIM = 0.2  # of the thickness: how soft a body's rim is to light
 _LOWEST, _HIGHEST = 0.15, math.pi / 2 - 0.05  # radians; a lower light throws endless shadows
 _SMALL = 1e-6
 _AT_ONCE = 2**17  # samples: what is worked on at once fits the cache
@@ -59,10 +59,10 @@ def _share(
     across = middle + (x - middle) * nearness
     at_once = max(1, _AT_ONCE // max(1, num_steps * across.numel()))
     found = [
-        (_sampled(bodies.solid, across + shift, row) - off).amax(dim=3).clamp(0, RIM).sum(dim=2)
+        stopped(sampled(bodies.solid, across + shift, row) - off).sum(dim=2)
         for shift, row, off in zip(*(part.split(at_once, dim=2) for part in samples), strict=True)
     ]
-    share = torch.stack(found).sum(dim=0) / (RIM * azimuth.shape[1])
+    share = torch.stack(found).sum(dim=0) / azimuth.shape[1]
     around = (columns.start, width - columns.stop, rows.start, height - rows.stop)
     return F.pad(share, around)[:, :, None]
 
@@ -123,24 +123,48 @@ def _marched(
     y = (torch.arange(height, device=azimuth.device) + 0.5) / height
     nearness = (base - horizon) / (y - horizon).clamp(min=0.02)
     behind = FOCAL * (nearness - 1)
-    slope = 1 / torch.tan(elevation)
-    away = torch.sin(azimuth) * slope
-    away = torch.where(away.abs() < 1e-3, torch.full_like(away, 1e-3), away)
-    ends = torch.stack([(-depth - behind) / away, (depth - behind) / away])
-    low = ends.amin(dim=0).clamp(min=0)
-    high = torch.minimum(ends.amax(dim=0), extent)
-    # other heights in each direction: no beads
-    offset = torch.arange(azimuth.shape[2], device=azimuth.device)[:, None, None] * GOLDEN % 1
-    step = torch.arange(num_steps, device=azimuth.device)[:, None]
-    up = low + (high - low) * ((step + offset) / num_steps)
+    across, away = tracks(azimuth, elevation)
+    low, high = within(depth, behind, away)
+    high = torch.minimum(high, extent)
+    up = heights(low, high, num_steps)
     off = (behind + away * up).abs() / depth.clamp(min=_SMALL)
     counts = (high > low) & (y > horizon) & present
     return _March(
         nearness=nearness,
-        shift=torch.cos(azimuth) * slope * up,
+        shift=across * up,
         row=base - up,
         off=off.masked_fill(~counts, math.inf),
     )
+
+
+def tracks(azimuth: Tensor, elevation: Tensor) -> tuple[Tensor, Tensor]:
+    """How far a ray goes to the right, and away from the viewer, while it rises by 1."""
+    slope = 1 / torch.tan(elevation)
+    away = torch.sin(azimuth) * slope
+    return torch.cos(azimuth) * slope, torch.where(away.abs() < 1e-3, 1e-3, away)
+
+
+def within(depth: Tensor, behind: Tensor, away: Tensor) -> tuple[Tensor, Tensor]:
+    """From which height to which rays that begin so far `behind` a body's middle are no farther
+    from it than `depth`; none is below their beginning."""
+    ends = torch.stack([(-depth - behind) / away, (depth - behind) / away])
+    return ends.amin(dim=0).clamp(min=0), ends.amax(dim=0)
+
+
+def heights(
+    low: Float[Tensor, "b n k 1 *at"], high: Float[Tensor, "b n k 1 *at"], num_steps: int
+) -> Float[Tensor, "b n k s *at"]:
+    """Even steps between two heights; other ones in each direction, so that there are no beads."""
+    ones = (1,) * (low.dim() - 4)
+    offset = torch.arange(low.shape[2], device=low.device).view(-1, 1, *ones) * _GOLDEN % 1
+    step = torch.arange(num_steps, device=low.device).view(-1, *ones)
+    return low + (high - low) * ((step + offset) / num_steps)
+
+
+def stopped(met: Float[Tensor, "b n k s h w"]) -> Float[Tensor, "b n k h w"]:
+    """How much of each ray is stopped, by how far its samples lie inside a body, in shares of its
+    half thickness; a body's rim is soft to light."""
+    return met.amax(dim=3).clamp(0, _RIM) / _RIM
 
 
 def key_occlusion(
@@ -206,10 +230,10 @@ def sky_occlusion(bodies: Standing, size: tuple[int, int]) -> Float[Tensor, "b n
     )
 
 
-def _sampled(
+def sampled(
     pixels: Float[Tensor, "b n 1 y x"],
     across: Float[Tensor, "b n k s h w"],
-    row: Float[Tensor, "b n k s h 1"],
+    row: Float[Tensor, "b n k s h _"],
 ) -> Float[Tensor, "b n k s h w"]:
     """Bilinear samples at places in picture heights."""
     height, width = pixels.shape[-2:]

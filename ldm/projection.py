@@ -17,6 +17,7 @@ from ldm.values import Light, TensorValue
 
 HORIZON = 0.36  # where the ground ends in the picture, if all else is unknown
 FOCAL = 1.1  # of the camera, in picture heights: a view of some 50 degrees
+FRONT = 0.7  # cosine of a usual front light to an upright face: so much light counts as 1
 _SMALL = 1e-6
 
 
@@ -100,7 +101,7 @@ def inflated(alpha: Float[Tensor, "b n 1 h w"]) -> Float[Tensor, "b n 1 h w"]:
     """
     height, width = alpha.shape[-2:]
     there = (alpha > 0).flatten(0, -3).any(dim=0)
-    rows, columns = (_extent(there.any(dim=axis)) for axis in (1, 0))
+    rows, columns = (extent(there.any(dim=axis)) for axis in (1, 0))
     inside = alpha[..., rows, columns]
     total = torch.zeros_like(inside)
     for sigma in (0.004, 0.008, 0.016, 0.032, 0.064):
@@ -115,7 +116,7 @@ def inflated(alpha: Float[Tensor, "b n 1 h w"]) -> Float[Tensor, "b n 1 h w"]:
     return F.pad(cushion, around)
 
 
-def _extent(line: Bool[Tensor, " k"]) -> slice:
+def extent(line: Bool[Tensor, " k"]) -> slice:
     """From the first to the last true place of a line; its first place where there is none."""
     found = line.nonzero()
     return slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, 1)
@@ -165,4 +166,4 @@ def lambert(normals: Float[Tensor, "b n 3 h w"], light: Light) -> Float[Tensor, 
 
 def wrapped(cosine: Float[Tensor, "b n 1 h w"]) -> Float[Tensor, "b n 1 h w"]:
     """Key light that reaches somewhat around the edge of a body; 1 for a usual front light."""
-    return ((cosine + 0.4) / 1.4).clamp(min=0) / 0.7
+    return ((cosine + 0.4) / 1.4).clamp(min=0) / FRONT

@@ -1,5 +1,6 @@
 """What `render_scenes.py` refuses, in one line each."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,11 @@ def test_a_folder_keeps_to_what_it_was_made_from(tmp_path: Path) -> None:
         keep_to(path, RenderConfig(scenes=3, size=256), "abc")
     with pytest.raises(ConfigError, match="supply: found abc, expected def"):
         keep_to(path, RenderConfig(scenes=3), "def")
+    older = json.loads(path.read_text())
+    del older["edition"]
+    path.write_text(json.dumps(older))
+    with pytest.raises(ConfigError, match="edition: found None, expected"):
+        keep_to(path, RenderConfig(scenes=3), "abc")
 
 
 def test_shards_hold_every_number_once(tmp_path: Path) -> None:

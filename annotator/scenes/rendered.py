@@ -19,9 +19,11 @@ from annotator.scenes.tracing import Rays
 from annotator.scenes.transport import Transport
 from annotator.scenes.world import Surface, World, world_of
 from ldm.compositing import bleed
-from ldm.projection import blur
+from ldm.projection import FRONT, blur
 
-_FRONT = 0.7  # cosine of a usual front light to an upright face: what counts as 1
+EDITION = 2
+"""Of how light is reckoned: one more when the same scene gets another light."""
+
 _SKY, _OFF_GROUND = 1.1, 0.75  # what open sky and lit ground give to a body
 _SMOOTH = (0.7, 1.5, 1.5)  # pixels: key light has edges, sky and ground have none
 _SMALL = 1e-4
@@ -97,7 +99,7 @@ def _body_light(world: World, body: int, samples: int) -> Float[Tensor, "k 3 h w
         surface = world.body(body, pixel, draws[:2])
         key = key_directions(world.light, draws[2:4])
         sky = cosine_directions(surface.normal, draws[4:6])
-        facing = (key * surface.normal).sum(dim=0).clamp(min=0) / _FRONT
+        facing = (key * surface.normal).sum(dim=0).clamp(min=0) / FRONT
         off_ground = _off_ground(world, surface, sky, draws[6:], body)
         total = total + torch.stack(
             [

@@ -13,10 +13,6 @@ from ldm.values import Light, TensorValue
 
 _WIDEST = 1.2  # radians: a light that is as soft as this seems to come from everywhere
 _SMALL = 1e-3
-_UNLIKELY, _LIKELY = (
-    0.3,
-    0.8,
-)  # to agree already: what is less is taken for no, what is more for yes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,5 +103,5 @@ def assumed(hint: LightHint, estimate: LightEstimate, agreed: Float[Tensor, "b m
         light=light,
         numbers=torch.cat([direction, others, light.colour - 1], dim=-1),
         certain=torch.where(given, torch.ones_like(unsure), estimate.confidence),
-        agreed=((agreed - _UNLIKELY) / (_LIKELY - _UNLIKELY)).clamp(0, 1),
+        agreed=agreed,
     )

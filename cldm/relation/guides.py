@@ -11,10 +11,8 @@ from torch import Tensor
 from cldm.relation.tones import raised
 from ldm.interception import intercepted
 from ldm.occlusion import contact_occlusion, key_occlusion, remaining, sky_occlusion
-from ldm.projection import Standing, facing, lambert, mirrored, standing, wrapped
+from ldm.projection import FRONT, Standing, facing, lambert, mirrored, standing, wrapped
 from ldm.values import Layers, Light, TensorValue
-
-_FACING = 0.7  # cosine of a usual front light: a surface that faces it so much is lit as the ground
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,8 +153,7 @@ def _kept(bodies: Standing, light: Light) -> Float[Tensor, "b m m h w"]:
             for body in (caster, receiver)
         )
         own = light.indexed(slice(picture, picture + 1))
-        found = intercepted(one, other, own, before=caster < receiver, same=caster == receiver)
-        kept[picture, caster, receiver] = found[0, 0, 0]
+        kept[picture, caster, receiver] = intercepted(one, other, own, receiver - caster)[0, 0, 0]
     return kept
 
 
@@ -175,7 +172,7 @@ def shared(apart: Sequence[Unshared], kept: Float[Tensor, "b m m h w"]) -> Guide
     )
     left = (1 - kept).cummin(dim=1).values
     reached = left.diagonal(dim1=1, dim2=2).movedim(-1, 1)[:, :, None]
-    lit = (alone.direct / _FACING).clamp(max=1)[:, None, :, 0]
+    lit = (alone.direct / FRONT).clamp(max=1)[:, None, :, 0]
     taken = (left[:, :-1] - left[:, 1:]) * lit
     alpha, finer = (
         torch.cat(parts, dim=1)

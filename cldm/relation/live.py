@@ -170,8 +170,7 @@ class LivePicture:
                     alone[caster].bodies,
                     alone[receiver].bodies,
                     light.light,
-                    before=caster < receiver,
-                    same=caster == receiver,
+                    receiver - caster,
                 ),
             )
             for caster, receiver in product(range(len(alone)), repeat=2)

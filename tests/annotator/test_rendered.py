@@ -19,7 +19,7 @@ from annotator.scenes.transport import Transport
 from annotator.scenes.world import world_of
 from ldm.interception import intercepted
 from ldm.occlusion import key_occlusion
-from ldm.projection import facing, lambert, standing
+from ldm.projection import FRONT, facing, lambert, standing
 
 SIZE = 64
 MIDDLE = (0.3, 0.4, 0.7, 0.8)
@@ -119,16 +119,16 @@ def test_bodies_are_shaded_where_the_march_between_cushions_finds_it(
     alpha = staged_layers([staging], shapes, SIZE).alpha[:, 1:]
     bodies, light = standing(alpha), staged_light([staging], shapes.device)
     earlier, later = (bodies.indexed((slice(None), slice(body, body + 1))) for body in (0, 1))
-    open_light = lambert(facing(later), light).clamp(min=0) / 0.7
+    open_light = lambert(facing(later), light).clamp(min=0) / FRONT
     kept = torch.maximum(
-        intercepted(earlier, later, light, before=True, same=False),
-        intercepted(later, later, light, before=False, same=True),
+        intercepted(earlier, later, light, 1),
+        intercepted(later, later, light, 0),
     )
     solid = alpha[:, 1:] > 0.8
     traced = rendered(staging, shapes).own_key[:, 1:]
     alone, shaded = (
-        (light - traced)[solid].square().mean().sqrt()
-        for light in (open_light, open_light * (1 - kept))
+        (marched - traced)[solid].square().mean().sqrt()
+        for marched in (open_light, open_light * (1 - kept))
     )
     assert shaded < 0.6 * alone
 

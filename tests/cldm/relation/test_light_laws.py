@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cldm.relation.guides import LightHint, guides, shared, unshared
 from cldm.relation.transformer import RelationTransformer
+from ldm.interception import intercepted
 from ldm.projection import standing
 from ldm.values import Layers, Light, identity_effects
 
@@ -67,19 +68,23 @@ def test_an_invisible_layer_casts_nothing() -> None:
 
 
 def test_guides_of_each_layer_alone_give_those_of_all() -> None:
-    layers, size = photographs(), (SIZE, SIZE)
+    layers, source = photographs(), light(2.0)
     layers.rgba[0, 2, 3, 66:94, 56:86] = 1
-    alone = [unshared(*[layers.rgba[:, slot : slot + 1]] * 2, light(2.0)) for slot in (1, 2)]
-    nothing = torch.zeros(1, 2, 2, *size)
-    expected = guides(layers, layers, light(2.0))
+    alone = [unshared(*[layers.rgba[:, slot : slot + 1]] * 2, source) for slot in (1, 2)]
+    kept = [
+        intercepted(caster.bodies, receiver.bodies, source, j - i)[0, 0]
+        for i, caster in enumerate(alone)
+        for j, receiver in enumerate(alone)
+    ]
+    expected = guides(layers, layers, source)
+    together = shared(alone, torch.cat(kept).unflatten(0, (2, 2))[None])
+    torch.testing.assert_close(together.maps, expected.maps, atol=1e-6, rtol=0)
+    torch.testing.assert_close(together.contact, expected.contact, atol=1e-6, rtol=0)
     first, second = (value.guides.key[0, 0, 0] for value in alone)
     free = layers.alpha[0, 1:, 0].amax(dim=0) == 0
-    taken = shared(alone, nothing).key[0, :, 0].sum(dim=0)
-    for found in (taken, expected.key[0, :, 0].sum(dim=0)):
-        torch.testing.assert_close(
-            found[free], torch.maximum(first, second)[free], atol=1e-5, rtol=0
-        )
-    assert torch.minimum(first, second)[free].amax() > 0.1
+    taken = expected.key[0, :, 0].sum(dim=0)
+    torch.testing.assert_close(taken[free], torch.maximum(first, second)[free], atol=1e-5, rtol=0)
+    assert torch.minimum(first, second).amax() > 0.3
 
 
 def test_what_shades_a_layer_from_behind_is_in_its_own_light() -> None:
