@@ -289,7 +289,8 @@ def test_a_visitor_opens_an_example_and_takes_home_a_psd(address: str, tmp_path:
         visit.locator("#psd:not([disabled])").wait_for()
         after = taken(visit, tmp_path / "after.psd")
         visit.locator("#backward").click()
-        visit.locator("#psd[disabled]").wait_for()
+        # Not the greyed buttons in between: a busy browser may never paint them.
+        visit.get_by_label("Thumbnail 3 of 4").filter(has_text="soccer ball").wait_for()
         visit.locator("#psd:not([disabled])").wait_for()
         behind = taken(visit, tmp_path / "behind.psd")
         browser.close()
