@@ -7,7 +7,7 @@ Duff, "Compositing Digital Images", 1984).
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ldm.values import Frames, Layers, Masks
@@ -99,6 +99,13 @@ def place(
     return crop(rgba, inverse(frames), size)
 
 
+def place_maps(
+    maps: Float[Tensor, "b n c h w"], frames: Frames, size: tuple[int, int]
+) -> Float[Tensor, "b n c h2 w2"]:
+    """Any maps on canvases laid onto the picture of `size`, each channel by itself; 0 outside."""
+    return _cropped(maps, inverse(frames), size)
+
+
 def inverse(frames: Frames) -> Frames:
     """The picture's box seen in units of each frame: what turns `crop` into `place`."""
     corner, opposite = frames.box.split(2, dim=-1)
@@ -113,7 +120,7 @@ def crop_masks(area: Float[Tensor, "b n h w"], frames: Frames, size: tuple[int, 
 
 def place_masks(area: Float[Tensor, "b n h w"], frames: Frames, size: tuple[int, int]) -> Tensor:
     """Masks on canvases laid onto the picture: `[b n h2 w2]`."""
-    return crop_masks(area, inverse(frames), size)
+    return place_maps(area[:, :, None], frames, size)[:, :, 0]
 
 
 def whole_frames(batch: int, slots: int) -> Frames:
@@ -162,8 +169,8 @@ def mask_frames(masks: Masks, margin: float) -> Frames:
     """
     height, width = masks.area.shape[-2:]
     solid = masks.area > 0.5
-    left, right = _extent(solid.any(dim=-2), width)
-    top, bottom = _extent(solid.any(dim=-1), height)
+    left, right = ends(solid.any(dim=-2))
+    top, bottom = ends(solid.any(dim=-1))
     half = torch.maximum((right - left) * width, (bottom - top) * height) * (0.5 + margin)
     wide, high = half / width, half / height
     across, down = (left + right) / 2, (top + bottom) / 2
@@ -174,11 +181,10 @@ def mask_frames(masks: Masks, margin: float) -> Frames:
     return Frames(box=torch.where(framed[:, :, None], box, whole.box))
 
 
-def _extent(occupied: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """First and last occupied position `[b n]` in 0..1."""
-    begin = occupied.float().argmax(dim=-1) / size
-    end = 1 - occupied.flip(-1).float().argmax(dim=-1) / size
-    return begin, end
+def ends(line: Bool[Tensor, "*b k"]) -> tuple[Float[Tensor, "*b"], Float[Tensor, "*b"]]:
+    """Where the true part of lines begins and ends, 0..1; all of a line where nothing is true."""
+    begin = line.float().argmax(dim=-1) / line.shape[-1]
+    return begin, 1 - line.flip(-1).float().argmax(dim=-1) / line.shape[-1]
 
 
 def stack(layers: Layers) -> Float[Tensor, "b 3 h w"]:

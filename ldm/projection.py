@@ -9,46 +9,62 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ldm.values import Light, TensorValue
+from ldm.compositing import crop_masks, ends, place_maps
+from ldm.values import Frames, Light, TensorValue
 
 HORIZON = 0.36  # where the ground ends in the picture, if all else is unknown
 FOCAL = 1.1  # of the camera, in picture heights: a view of some 50 degrees
 FRONT = 0.7  # cosine of a usual front light to an upright face: so much light counts as 1
+CELLS = 80  # of a body's canvas along its longer side
+MARGIN = 1  # cells around it
+THICK = 0.3  # of the shorter side: half of the greatest thickness
+_THINNEST = 0.15  # of the thickest: what is as thin as a stalk has two sides, too
 _SMALL = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing(TensorValue):
-    """Layers as bodies on the ground.
+    """Layers as bodies on the ground; columns are counted from the middle of the picture.
 
-    `solid`: thickness of the cushion, 0 outside, 1 where it is thickest; `base`: the row of the
-    middle of its foot; `bottom`, `top`: its lowest and highest row; `depth`: half its greatest
-    thickness; `horizon`: the row where its ground ends; `present`: whether there is a body.
+    `solid`: thickness of the cushion, 0 outside, 1 where it is thickest, on a square canvas of its
+    own, so that a body has one shape, however large it is seen; `canvas`, `outline`: left, top,
+    right and bottom of that canvas, and of what is solid; `base`: the row of the middle of its
+    foot; `depth`: half its greatest thickness; `horizon`: the row where its ground ends; `present`:
+    whether there is a body.
     """
 
-    solid: Float[Tensor, "b n 1 h w"]
+    solid: Float[Tensor, "b n 1 s s"]
+    canvas: Float[Tensor, "b n 4"]
+    outline: Float[Tensor, "b n 4"]
     base: Float[Tensor, "b n"]
-    bottom: Float[Tensor, "b n"]
-    top: Float[Tensor, "b n"]
     depth: Float[Tensor, "b n"]
     horizon: Float[Tensor, "b n"]
     present: Bool[Tensor, "b n"]
+
+    @property
+    def top(self) -> Float[Tensor, "b n"]:
+        """The highest row."""
+        return self.outline.unbind(-1)[1]
+
+    @property
+    def bottom(self) -> Float[Tensor, "b n"]:
+        """The lower edge."""
+        return self.outline.unbind(-1)[3]
+
+    def seen(
+        self, maps: Float[Tensor, "b n c s s"], size: tuple[int, int]
+    ) -> Float[Tensor, "b n c h w"]:
+        """Maps on the canvases laid onto a picture of `size`, 0 outside of them."""
+        return place_maps(maps, _frames(self.canvas, size), size)
 
 
 def blur(pixels: Float[Tensor, "*b h w"], sigma: float) -> Float[Tensor, "*b h w"]:
     """Gaussian blur, `sigma` in picture heights; weights are renormalised at the rim."""
     height, width = pixels.shape[-2:]
     across, down = (_gaussian(sigma * height, size, pixels.device) for size in (width, height))
-    return _blurred(pixels, across, down)
-
-
-def _blurred(
-    pixels: Float[Tensor, "*b h w"], across: Float[Tensor, "w w"], down: Float[Tensor, "h h"]
-) -> Float[Tensor, "*b h w"]:
     columns = pixels.contiguous() @ across.to(pixels.dtype)
     turned = columns.transpose(-1, -2).contiguous()  # one large product, not many small ones
     return (turned @ down.to(pixels.dtype)).transpose(-1, -2)
@@ -65,61 +81,56 @@ def _gaussian(sigma: float, size: int, device: torch.device) -> Tensor:
 
 def standing(alpha: Float[Tensor, "b n 1 h w"]) -> Standing:
     """Bodies from alphas: each stands on its lowest row."""
-    height = alpha.shape[-2]
-    solid = alpha[:, :, 0] > 0.5
-    rows = solid.any(dim=-1)
-    columns = solid.any(dim=-2).float()
-    top = rows.float().argmax(dim=-1) / height
-    bottom = lowest_row(alpha)
-    width = (1 + columns.shape[-1] - columns.argmax(-1) - columns.flip(-1).argmax(-1)) / height
+    height, width = alpha.shape[-2:]
+    solid, wide = alpha[:, :, 0] > 0.5, width / height
+    left, right = (wide * (end - 0.5) for end in ends(solid.any(dim=-2)))
+    top, bottom = ends(solid.any(dim=-1))
+    extents = torch.stack([right - left, bottom - top])
+    cell = extents.amax(dim=0) / CELLS
+    half, below = (CELLS / 2 + MARGIN) * cell, bottom + MARGIN * cell
+    middle = (left + right) / 2
+    canvas = torch.stack([middle - half, below - 2 * half, middle + half, below], dim=-1)
     horizon = torch.minimum(torch.full_like(bottom, HORIZON), bottom - 0.15)
-    depth = 0.3 * torch.minimum(bottom - top, width)
-    base = bottom - 0.5 * depth * (bottom - horizon) / FOCAL
+    depth = THICK * extents.amin(dim=0)
+    side = CELLS + 2 * MARGIN
+    own = crop_masks(alpha[:, :, 0], _frames(canvas, (height, width)), (side, side))
     return Standing(
-        solid=inflated(alpha),
-        base=base,
-        bottom=bottom,
-        top=top,
+        solid=inflated(own[:, :, None]),
+        canvas=canvas,
+        outline=torch.stack([left, top, right, bottom], dim=-1),
+        base=bottom - 0.5 * depth * (bottom - horizon) / FOCAL,
         depth=depth,
         horizon=horizon,
-        present=rows.any(dim=-1),
+        present=solid.flatten(2).any(dim=-1),
+    )
+
+
+def _frames(canvas: Float[Tensor, "b n 4"], size: tuple[int, int]) -> Frames:
+    """Canvases as shares of a picture of `size`."""
+    height, width = size
+    left, top, right, bottom = canvas.unbind(-1)
+    across = height / width
+    return Frames(
+        box=torch.stack([0.5 + left * across, top, 0.5 + right * across, bottom], dim=-1)
     )
 
 
 def lowest_row(alpha: Float[Tensor, "b n 1 h w"]) -> Float[Tensor, "b n"]:
     """The lower edge of each alpha; 1 where there is none."""
-    rows = (alpha[:, :, 0] > 0.5).any(dim=-1)
-    return 1 - rows.flip(-1).float().argmax(dim=-1) / alpha.shape[-2]
+    return ends((alpha[:, :, 0] > 0.5).any(dim=-1))[1]
 
 
-def inflated(alpha: Float[Tensor, "b n 1 h w"]) -> Float[Tensor, "b n 1 h w"]:
-    """A cushion over each alpha, 0 at its edge, 1 at its thickest.
+def inflated(alpha: Float[Tensor, "*b s s"]) -> Float[Tensor, "*b s s"]:
+    """A cushion over each alpha on a canvas of its own, 0 outside, 1 at its thickest.
 
     Blurs of growing width each tell the distance to the edge up to their own width; their sum
-    rises steeply at the edge and flattens inside. Its root is round at the rim. Only the box that
-    holds all alphas is worked on: outside it there is nothing to blur, and no cushion.
+    rises steeply at the edge and flattens inside. Its root is round at the rim.
     """
-    height, width = alpha.shape[-2:]
-    there = (alpha > 0).flatten(0, -3).any(dim=0)
-    rows, columns = (extent(there.any(dim=axis)) for axis in (1, 0))
-    inside = alpha[..., rows, columns]
-    total = torch.zeros_like(inside)
+    total = torch.zeros_like(alpha)
     for sigma in (0.004, 0.008, 0.016, 0.032, 0.064):
-        across, down = (
-            _gaussian(sigma * height, size, alpha.device)[part, part]
-            for size, part in ((width, columns), (height, rows))
-        )
-        total = total + sigma * (2 * _blurred(inside, across, down) - 1).clamp(min=0)
-    total = total * (inside > 0.02)
+        total = total + sigma * (2 * blur(alpha, sigma) - 1).clamp(min=0)
     cushion = (total / total.amax(dim=(-1, -2), keepdim=True).clamp(min=_SMALL)).sqrt()
-    around = (columns.start, width - columns.stop, rows.start, height - rows.stop)
-    return F.pad(cushion, around)
-
-
-def extent(line: Bool[Tensor, " k"]) -> slice:
-    """From the first to the last true place of a line; its first place where there is none."""
-    found = line.nonzero()
-    return slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, 1)
+    return cushion.clamp(min=_THINNEST) * (alpha > 0.5)
 
 
 def mirrored(
@@ -134,14 +145,14 @@ def mirrored(
     return rgba.gather(-2, index) * below[:, :, None, :, None]
 
 
-def facing(bodies: Standing) -> Float[Tensor, "b n 3 h w"]:
-    """Unit normals of the bodies: right, up, towards the viewer."""
-    height = bodies.solid.shape[-2]
-    smooth = blur(bodies.solid, 0.01)
+def facing(bodies: Standing) -> Float[Tensor, "b n 3 s s"]:
+    """Unit normals of the bodies on their canvases: right, up, towards the viewer."""
+    smooth = blur(bodies.solid, 0.025)
     right = (smooth.roll(-1, dims=-1) - smooth.roll(1, dims=-1)) / 2
     down = (smooth.roll(-1, dims=-2) - smooth.roll(1, dims=-2)) / 2
-    relief = (bodies.depth * height * 1.4)[:, :, None, None, None]
-    right, down = right * relief, down * relief
+    left, _, end, _ = bodies.canvas.unbind(-1)
+    relief = 1.4 * bodies.depth * bodies.solid.shape[-1] / (end - left).clamp(min=_SMALL)
+    right, down = (relief[..., None, None, None] * part for part in (right, down))
     length = (right.square() + down.square() + 1).sqrt()
     return torch.cat([-right, down, torch.ones_like(right)], dim=2) / length
 

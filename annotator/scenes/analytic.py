@@ -44,7 +44,7 @@ def analytic_transport(layers: Layers, light: Light, stagings: Sequence[Staging]
     alpha = layers.alpha[:, 1:]
     return Transport(
         key=_key_left(1 - key, own_key, alpha),
-        sky=_sky_left(1 - 0.85 * sky, own_sky, alpha),
+        sky=_sky_left(1 - sky, own_sky, alpha),
         own_key=own_key,
         own_sky=own_sky,
         own_ground=own_ground,
@@ -77,11 +77,13 @@ def _received(rgba: Float[Tensor, "k 1 4 h w"], light: Light) -> list[Float[Tens
     Lambert's law, wrapped around the body a little, for the key light; sky above and ground below
     for the rest, darker near the foot.
     """
+    size = (rgba.shape[-2], rgba.shape[-1])
     bodies = standing(rgba.split([3, 1], dim=2)[1])
-    up = facing(bodies).split(1, dim=2)[1]
-    open_share = grounding(bodies)
+    normals = bodies.seen(facing(bodies), size)
+    up = normals.split(1, dim=2)[1]
+    open_share = grounding(bodies, size[0])
     return [
-        wrapped(lambert(facing(bodies), light)),
+        wrapped(lambert(normals, light)),
         1.1 * (0.5 + 0.5 * up) * open_share,
         0.75 * (0.5 - 0.5 * up) * open_share,
         reflections(rgba, bodies),
@@ -118,9 +120,8 @@ def _sky_left(
     return torch.stack(found, dim=1)
 
 
-def grounding(bodies: Standing) -> Float[Tensor, "b n 1 h w"]:
-    """How much of the sky reaches a body at each height: less near its foot."""
-    height = bodies.solid.shape[-2]
+def grounding(bodies: Standing, height: int) -> Float[Tensor, "b n 1 h 1"]:
+    """How much of the sky reaches a body in each of the picture's rows: less near its foot."""
     row = (torch.arange(height, device=bodies.solid.device) + 0.5) / height
     extent = (bodies.bottom - bodies.top).clamp(min=0.02)
     above = (bodies.bottom[..., None] - row) / extent[..., None]

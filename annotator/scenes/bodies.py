@@ -14,11 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from annotator.scenes.staging import Body
-from ldm.projection import HORIZON, inflated
+from ldm.projection import CELLS, FOCAL, HORIZON, MARGIN, THICK, inflated
 
-FOCAL = 1.1  # as `ldm.projection` has it
-_NUM_CELLS = 80
-_THINNEST = 0.15  # of the thickest: what is as thin as a stalk has two sides, too
 _NEIGHBOURS = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if (i, j) != (0, 0)]
 
 
@@ -82,18 +79,17 @@ def cushion(
     Seen by the camera it has the outline of alpha 0.5: each vertex lies on the ray of view through
     its place on the canvas. Faces without area fill up, so that all meshes have as many.
     """
-    small = F.interpolate(alpha[None, None], (_NUM_CELLS, _NUM_CELLS), mode="area")
-    small = F.pad(small, (1, 1, 1, 1))[0, 0]
+    small = F.interpolate(alpha[None, None], (CELLS, CELLS), mode="area")
+    small = F.pad(small, (MARGIN,) * 4)[0, 0]
     across, down = _trimmed(small)
     left, top, right, bottom = body.box
-    x = left + (across - 0.5) * (right - left) / _NUM_CELLS
-    y = top + (down - 0.5) * (bottom - top) / _NUM_CELLS
+    x = left + (across + 0.5 - MARGIN) * (right - left) / CELLS
+    y = top + (down + 0.5 - MARGIN) * (bottom - top) / CELLS
     around = extent(alpha, body)
-    half = 0.3 * min(around.bottom - around.top, around.right - around.left)
+    half = THICK * min(around.bottom - around.top, around.right - around.left)
     base = around.bottom - 0.5 * half * (around.bottom - camera.horizon) / FOCAL
     scale = 1 / (base - camera.horizon)
-    thickness = inflated(small[None, None, None])[0, 0, 0].clamp(min=_THINNEST)
-    relief = half * scale * thickness * (small > 0.5)
+    relief = half * scale * inflated(small)
     sides = [camera.point(x, y, FOCAL * scale + side * relief) for side in (-1, 1)]
     vertices = torch.stack(sides, dim=1).flatten(1).T.contiguous()
     return vertices, _faces(small > 0.5)

@@ -21,7 +21,7 @@ from annotator.scenes.world import Surface, World, world_of
 from ldm.compositing import bleed
 from ldm.projection import FRONT, blur
 
-EDITION = 2
+EDITION = 3
 """Of how light is reckoned: one more when the same scene gets another light."""
 
 _SKY, _OFF_GROUND = 1.1, 0.75  # what open sky and lit ground give to a body

@@ -66,10 +66,14 @@ class Supply:
 
     @cached_property
     def tints(self) -> tuple[tuple[float, float, float], ...]:
-        """The tint of the bright parts of each backdrop: mostly that of its light."""
+        """The tint of the bright parts of each backdrop: mostly that of its light.
+
+        To a thousandth, so that processors that sum in another order stage the same scenes.
+        """
         squares = self.squares
         bright = squares.mean(dim=1, keepdim=True).pow(3)
-        return tuple((r, g, b) for r, g, b in mild_tint(average(squares, bright)).tolist())
+        tints = mild_tint(average(squares, bright)).double().round(decimals=3)
+        return tuple((r, g, b) for r, g, b in tints.tolist())
 
 
 def read_supply(split: Path, side: int) -> Supply:

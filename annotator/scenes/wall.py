@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ldm.occlusion import key_directions
+from ldm.occlusion import KEY_DIRECTIONS, key_directions
 from ldm.projection import FOCAL, Standing
 from ldm.values import Light
 
@@ -27,7 +27,7 @@ def wall_occlusion(
     middle = 0.5 * width / height
     across, down = middle + (column - middle) * farther, horizon + (row - horizon) * farther
     total = torch.zeros_like(alpha)
-    azimuths, elevations = key_directions(light)
+    azimuths, elevations = key_directions(light, KEY_DIRECTIONS)
     for azimuth, elevation in zip(azimuths.unbind(1), elevations.unbind(1), strict=True):
         towards_viewer = (-torch.sin(azimuth)).clamp(min=0.05)[:, None, None]
         way = FOCAL * (farther - 1) / towards_viewer

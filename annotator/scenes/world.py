@@ -10,7 +10,7 @@ from annotator.scenes.bodies import FOCAL, Camera, camera_before, cushion, exten
 from annotator.scenes.staging import Ground, KeyLight, Staging
 from annotator.scenes.supply import Supply
 from annotator.scenes.tracing import Rays, Solid
-from ldm.compositing import place
+from ldm.compositing import place, place_maps
 from ldm.projection import facing, standing
 from ldm.values import Frames
 
@@ -92,12 +92,13 @@ def world_of(staging: Staging, supply: Supply, size: int) -> World:
     alphas = canvases[:, 3]
     camera = camera_before([extent(*pair) for pair in zip(alphas, bodies, strict=True)])
     frames = Frames(box=torch.tensor([[body.box for body in bodies]], device=supply.device))
-    alpha = place(canvases[None], frames, (size, size))[:, :, 3:]
+    shapes = standing(canvases[None, :, 3:])
+    normals = shapes.seen(facing(shapes), (canvases.shape[-2], canvases.shape[-1]))
     return World(
         canvases=canvases[None],
         frames=frames,
-        alpha=alpha[0],
-        normals=facing(standing(alpha))[0],
+        alpha=place(canvases[None], frames, (size, size))[0, :, 3:],
+        normals=place_maps(normals, frames, (size, size))[0],
         solids=tuple(
             Solid(*cushion(alpha, body, camera)) for alpha, body in zip(alphas, bodies, strict=True)
         ),

@@ -5,13 +5,23 @@ from dataclasses import dataclass, fields, replace
 from itertools import combinations
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cldm.relation.tones import raised
 from ldm.interception import intercepted
-from ldm.occlusion import contact_occlusion, key_occlusion, remaining, sky_occlusion
-from ldm.projection import FRONT, Standing, facing, lambert, mirrored, standing, wrapped
+from ldm.occlusion import key_occlusion, remaining, sky_occlusion
+from ldm.projection import (
+    FRONT,
+    Standing,
+    facing,
+    lambert,
+    lowest_row,
+    mirrored,
+    standing,
+    wrapped,
+)
 from ldm.values import Layers, Light, TensorValue
 
 
@@ -43,7 +53,7 @@ class Guides(TensorValue):
     itself, as it wraps around soft bodies, where it and those behind it let light through;
     `direct`: the same on hard ones, by Lambert's law; `up`, `front`: parts of the layer's normals,
     by which it gets light from the sky, off the ground and from the viewer's side; `mirror`: where
-    its mirror image lies; `contact`: as `key`, finer, and sharp at the feet.
+    its mirror image lies; `contact`: as `key`, finer.
     """
 
     key: Float[Tensor, "b m 1 h w"]
@@ -104,7 +114,7 @@ def guides(layers: Layers, finer: Layers, light: Light) -> Guides:
     )
     with torch.autocast(objects.device.type, enabled=False):
         alone = unshared(objects, fine, light)
-        return shared([alone], _kept(alone.bodies, light))
+        return shared([alone], _kept(alone.bodies, light, layers.size))
 
 
 def no_guides(batch: int, num_objects: int) -> Guides:
@@ -117,35 +127,30 @@ def unshared(
     objects: Float[Tensor, "b m 4 h w"], finer: Float[Tensor, "b m 4 h2 w2"], light: Light
 ) -> Unshared:
     """Objects as each of them is alone on the ground."""
-    size = (objects.shape[-2], objects.shape[-1])
-    alpha, fine = (rgba.split([3, 1], dim=2)[1] for rgba in (objects, finer))
-    bodies = standing(alpha)
-    key = key_occlusion(bodies, light, size)
-    there = (alpha > 0).float()
-    normals = facing(bodies) * there
+    size, fine = ((rgba.shape[-2], rgba.shape[-1]) for rgba in (objects, finer))
+    alpha, sharp = (rgba.split([3, 1], dim=2)[1] for rgba in (objects, finer))
+    bodies = standing(sharp)
+    contact = key_occlusion(bodies, light, fine)
+    normals = bodies.seen(facing(bodies), size) * (alpha > 0)
     _, up, front = normals.split(1, dim=2)
     cosine = lambert(normals, light)
     found = Guides(
-        key=key,
+        key=F.adaptive_avg_pool2d(contact.flatten(1, 2), size)[:, :, None],
         sky=sky_occlusion(bodies, size),
-        shade=wrapped(cosine) * there,
+        shade=wrapped(cosine) * (alpha > 0),
         direct=cosine.clamp(min=0),
         up=up,
         front=front,
-        mirror=mirrored(objects, bodies.bottom).split([3, 1], dim=2)[1],
-        contact=key if finer.shape == objects.shape else _contact(fine, light),
+        mirror=mirrored(objects, lowest_row(alpha)).split([3, 1], dim=2)[1],
+        contact=contact,
     )
-    return Unshared(guides=found, bodies=bodies, alpha=alpha, finer=fine)
+    return Unshared(guides=found, bodies=bodies, alpha=alpha, finer=sharp)
 
 
-def _contact(alpha: Float[Tensor, "b m 1 h w"], light: Light) -> Float[Tensor, "b m 1 h w"]:
-    return contact_occlusion(standing(alpha), light, (alpha.shape[-2], alpha.shape[-1]))
-
-
-def _kept(bodies: Standing, light: Light) -> Float[Tensor, "b m m h w"]:
+def _kept(bodies: Standing, light: Light, size: tuple[int, int]) -> Float[Tensor, "b m m h w"]:
     """The share of the key light that each body keeps from the front of each."""
     num_pictures, num_bodies = bodies.base.shape
-    kept = bodies.solid.new_zeros(num_pictures, num_bodies, *bodies.solid[:, :, 0].shape[1:])
+    kept = bodies.solid.new_zeros(num_pictures, num_bodies, num_bodies, *size)
     there = bodies.present[:, :, None] & bodies.present[:, None]
     for picture, caster, receiver in there.nonzero().tolist():
         one, other = (
@@ -153,7 +158,8 @@ def _kept(bodies: Standing, light: Light) -> Float[Tensor, "b m m h w"]:
             for body in (caster, receiver)
         )
         own = light.indexed(slice(picture, picture + 1))
-        kept[picture, caster, receiver] = intercepted(one, other, own, receiver - caster)[0, 0, 0]
+        found = intercepted(one, other, own, receiver - caster, size)
+        kept[picture, caster, receiver] = found[0, 0, 0]
     return kept
 
 

@@ -171,6 +171,7 @@ class LivePicture:
                     alone[receiver].bodies,
                     light.light,
                     receiver - caster,
+                    self._working,
                 ),
             )
             for caster, receiver in product(range(len(alone)), repeat=2)

@@ -20,14 +20,20 @@ def box(top: int, bottom: int, left: int, right: int) -> Standing:
     return standing(alpha)
 
 
+SIZE = (SIDE, SIDE)
 LEFT, RIGHT = box(16, 46, 8, 24), box(28, 46, 32, 48)
+
+
+def solid(body: Standing) -> Tensor:
+    """How thick a body is where it is seen."""
+    return body.seen(body.solid, SIZE)
 
 
 def share(caster: Standing, receiver: Standing, azimuth: float) -> Tensor:
     """What the caster keeps from the receiver's middle, which is seen behind it."""
     light = light_from(azimuth, 0.4)
-    found = intercepted(caster, receiver, light, 0 if caster is receiver else -1)
-    return found[receiver.solid > 0.5].mean()
+    found = intercepted(caster, receiver, light, 0 if caster is receiver else -1, SIZE)
+    return found[solid(receiver) > 0.5].mean()
 
 
 def test_a_neighbour_shades_on_the_side_away_from_the_light() -> None:
@@ -52,13 +58,13 @@ def test_what_stands_nearer_shades_what_is_behind_it_from_light_in_front() -> No
 def test_what_is_seen_before_a_body_is_never_inside_it(ahead: int, kept: bool) -> None:
     """A thin body, as far away as the middle of a thick one."""
     thick, thin = box(10, 50, 10, 54), box(20, 47, 30, 34)
-    found = intercepted(thick, thin, light_from(FRONT, 0.4), ahead)
-    assert bool(found[thin.solid > 0.5].amin() > 0.5) is kept
-    assert bool(found[thin.solid > 0].any()) is kept
+    found = intercepted(thick, thin, light_from(FRONT, 0.4), ahead, SIZE)
+    assert bool(found[solid(thin) > 0.5].amin() > 0.5) is kept
+    assert bool(found[solid(thin) > 0].any()) is kept
 
 
 def test_nothing_keeps_nothing_and_from_nothing_nothing_is_kept() -> None:
     nothing = standing(torch.zeros(1, 1, 1, SIDE, SIDE))
     light = light_from(math.pi)
     for caster, receiver in ((nothing, RIGHT), (LEFT, nothing)):
-        assert not intercepted(caster, receiver, light, 1).any()
+        assert not intercepted(caster, receiver, light, 1, SIZE).any()

@@ -10,7 +10,6 @@ from subjects import light_from, pillar
 from torch import Tensor
 
 from ldm.occlusion import (
-    contact_occlusion,
     key_directions,
     key_occlusion,
     occlusion,
@@ -81,36 +80,47 @@ def marched(bodies: Standing, azimuth: Tensor, elevation: Tensor, size: tuple[in
     """The formula word by word, three steps: at each point of the picture, step by step."""
     height, width = size
     y = ((torch.arange(height) + 0.5) / height)[:, None]
-    x = (torch.arange(width) + 0.5) / height
-    base, horizon, depth, top = (
-        value[:, :, None, None] for value in (bodies.base, bodies.horizon, bodies.depth, bodies.top)
+    x = (torch.arange(width) + 0.5 - width / 2) / height
+    base, horizon, depth, top, left, right = (
+        value[:, :, None, None]
+        for value in (
+            *(bodies.base, bodies.horizon, bodies.depth, bodies.top),
+            *(bodies.outline[..., 0], bodies.outline[..., 2]),
+        )
     )
+    begin, above, end, _ = bodies.canvas[..., None, None].unbind(dim=2)
     nearness = (base - horizon) / (y - horizon).clamp(min=0.02)
     behind = FOCAL * (nearness - 1)
-    middle = 0.5 * width / height
     total = torch.zeros(*bodies.base.shape, height, width)
     for k in range(azimuth.shape[1]):
         slope = 1 / torch.tan(elevation[:, k, None, None, None])
         away = torch.sin(azimuth[:, k, None, None, None]) * slope
-        ends = torch.stack([(-depth - behind) / away, (depth - behind) / away])
-        low = ends.amin(dim=0).clamp(min=0)
-        high = torch.minimum(ends.amax(dim=0), base - top)
-        thickest = torch.zeros_like(total)
+        across = torch.cos(azimuth[:, k, None, None, None]) * slope
+        narrow, wide = 1 - depth / FOCAL, 1 + depth / FOCAL
+        least = torch.minimum(narrow * left, wide * left) - x * nearness
+        most = torch.maximum(narrow * right, wide * right) - x * nearness
+        ends = [(-depth - behind) / away, (depth - behind) / away, least / across, most / across]
+        low = torch.maximum(torch.minimum(*ends[:2]), torch.minimum(*ends[2:])).clamp(min=0)
+        highest = base - top + (horizon - top).abs() * depth / FOCAL
+        high = torch.minimum(torch.maximum(*ends[:2]), torch.maximum(*ends[2:]))
+        high = torch.minimum(high, highest)
+        thickest = torch.full_like(total, -math.inf)
         for step in range(3):
             up = low + (high - low) * ((step + k * 0.618034 % 1) / 3)
-            right = torch.cos(azimuth[:, k, None, None, None]) * slope * up
-            column = middle + (x - middle) * nearness + right
-            places = torch.stack(
-                [2 * column * height / width - 1, 2 * (base - up).expand_as(column) - 1], dim=-1
-            )
+            distance = 1 + (behind + away * up) / FOCAL
+            column = (x * nearness + across * up) / distance
+            row = horizon + (base - horizon - up) / distance
+            places = [2 * (column - begin) / (end - begin) - 1, 2 * (row - above) / (end - begin) - 1]
             solid = F.grid_sample(
-                bodies.solid.flatten(0, 1), places.flatten(0, 1), align_corners=False
+                bodies.solid.flatten(0, 1),
+                torch.stack(places, dim=-1).flatten(0, 1),
+                align_corners=False,
             )
             off = (behind + away * up).abs() / depth
-            thickest = torch.maximum(thickest, solid.view_as(total) - off)
-        total += (thickest / 0.2).clamp(max=1) * (high > low)
+            thickest = torch.maximum(thickest, 1.4 * solid.view_as(total) - off)
+        total += (thickest / 0.1).clamp(0, 1) * (high > low)
     ground = (y > horizon) & bodies.present[:, :, None, None]
-    return blur(total / azimuth.shape[1] * ground, 0.005)[:, :, None]
+    return (total / azimuth.shape[1] * ground)[:, :, None]
 
 
 @pytest.mark.parametrize("size", [(48, 64), (64, 48)])
@@ -136,17 +146,19 @@ def test_a_body_throws_its_shadow_whoever_stands_beside_it() -> None:
     torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)
 
 
-def test_contact_is_sharp_at_the_foot_and_soft_away_from_it() -> None:
+def test_a_shadow_is_sharp_at_the_foot_and_soft_away_from_it() -> None:
     """How wide the shadow's edges are in a row: of a ramp it is a sixth of its length."""
     size = (4 * SIZE, 4 * SIZE)
     bodies = standing(F.interpolate(pillar()[0], size=size)[None])
     light = light_from(2.2)
-    even = occlusion(bodies, *key_directions(light, 48), 24, size)
-    contact = contact_occlusion(bodies, light, size)
+    shadow = key_occlusion(bodies, light, size)
+    exact = occlusion(bodies, *key_directions(light, 48), 24, size)
+    even = blur(exact, 0.005)
     foot = round(float(bodies.base) * size[0]) + 1
 
-    def edges(shadow: Tensor, row: int) -> float:
-        return float((shadow * (1 - shadow))[0, 0, 0, row].sum())
+    def edges(occluded: Tensor, row: int) -> float:
+        return float((occluded * (1 - occluded))[0, 0, 0, row].sum())
 
-    assert edges(contact, foot) < 0.6 * edges(even, foot)
-    assert edges(contact, foot + 20) > 0.9 * edges(even, foot + 20)
+    assert edges(shadow, foot) < 0.6 * edges(even, foot)
+    assert edges(shadow, foot + 20) > 0.9 * edges(even, foot + 20)
+    assert (shadow - exact).square().mean().sqrt() < 0.15 * exact.square().mean().sqrt()
