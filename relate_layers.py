@@ -23,6 +23,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from cldm.brief import Brief, LightBrief, light_brief, light_of, words_of_light
 from cldm.build import load_model
@@ -30,17 +32,17 @@ from cldm.config import read_config
 from cldm.model import LayerDiffusion
 from cldm.relation.artwork import Artwork, ArtworkError, artwork_of, related
 from cldm.relation.finding import found_light
-from cldm.relation.following import followed
+from cldm.relation.following import agreed_around, followed
 from cldm.relation.guides import LightHint, told
 from cldm.relation.revision import effects_of, moves_between
 from cldm.runtime import usable_device
-from ldm.document import Document, flatten
+from ldm.document import flatten
 from ldm.export.contact_sheet import write_relation_sheet
 from ldm.export.folder import finished_folder, require_writable
 from ldm.export.layered import read_layered
 from ldm.mistake import MistakeError
 from ldm.settings import filled, one_line, words_of
-from ldm.values import Light
+from ldm.values import Effects, Light
 
 
 def main() -> None:
@@ -59,18 +61,22 @@ def main() -> None:
         if names is None:
             names = _seen_to_agree(model, artwork)
             print(f"agreed estimated: {','.join(names) or 'none'}")
-        effects = model.relate(artwork.layers, _hint(light, names, artwork))
+        hint = replace(light, agreed=_said_to_agree(names, artwork))
+        effects = model.relate(artwork.layers, hint)
         found = model.estimated_light(artwork.layers)
     else:
         document = read_layered(arguments.before)
         earlier = artwork_of(document, config.max_slots)
-        moves = moves_between(earlier, artwork)
-        found = _shown_light(model, document, earlier)
+        known, moves = effects_of(document, earlier), moves_between(earlier, artwork)
+        before, after = agreed_around(known, moves, model.agreed(artwork.layers))
+        if names is not None:
+            before, after = (_said_to_agree(names, each) for each in (earlier, artwork))
+        found = _shown_light(model, earlier, known, before)
         now = light if arguments.light else told(found)
         effects = followed(
-            effects_of(document, earlier),
-            model.relate(earlier.layers, _hint(told(found), names, earlier)),
-            model.relate(artwork.layers, _hint(now, names, artwork)),
+            known,
+            model.relate(earlier.layers, replace(told(found), agreed=before)),
+            model.relate(artwork.layers, replace(now, agreed=after)),
             moves,
             artwork.layers,
             same_light=not arguments.light,
@@ -95,11 +101,13 @@ def main() -> None:
     print(f"{arguments.out}: {len(artwork.names)} layers related in {seconds:.1f} s")
 
 
-def _shown_light(model: LayerDiffusion, document: Document, artwork: Artwork) -> Light:
-    """The light that a document shows on its layers."""
-    picture, _ = flatten(document).split([3, 1], dim=1)
-    layers, device = artwork.layers, model.device
-    return found_light(model.relation, layers.to(device), picture.to(device)).to("cpu")
+def _shown_light(
+    model: LayerDiffusion, artwork: Artwork, known: Effects, agreed: Float[Tensor, "1 m"]
+) -> Light:
+    """The light that a document's effects show on its layers."""
+    device = model.device
+    layers, effects = artwork.layers.to(device), known.to(device)
+    return found_light(model.relation, layers, effects, agreed.to(device)).to("cpu")
 
 
 def _light(words: Sequence[str]) -> LightHint:
@@ -128,13 +136,9 @@ def _seen_to_agree(model: LayerDiffusion, artwork: Artwork) -> list[str]:
     return [name for name, share in shares if share > 0.5]
 
 
-def _hint(light: LightHint, agreed: Sequence[str] | None, artwork: Artwork) -> LightHint:
-    """What the network is told; who stands in the light it sees for itself where nothing is."""
-    if agreed is None:
-        return light
-    return replace(
-        light, agreed=torch.tensor([[float(name in agreed) for name in artwork.names[1:]]])
-    )
+def _said_to_agree(names: Sequence[str], artwork: Artwork) -> Float[Tensor, "1 m"]:
+    """One for those among the names."""
+    return torch.tensor([[float(name in names) for name in artwork.names[1:]]])
 
 
 def _arguments() -> argparse.Namespace:

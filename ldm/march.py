@@ -18,6 +18,7 @@ _GOLDEN = 0.618034
 _RIM = 0.1  # of the thickness: how soft a body's rim is to light
 _MISSED = 1.2  # of a step: how much nearer than at any step a ray comes to what it may meet
 _SMALL = 1e-6
+_NEAREST = 0.1  # of the distance of a body: what is nearer to a viewer is no part of one
 _LEVEL = 1e-3  # rays that go less far aside, or away, while they rise by 1 go so far
 _AT_ONCE = 2**17  # samples: what is worked on at once fits the cache
 
@@ -133,7 +134,7 @@ def thickness(
     rest = (1,) * (right.dim() - 2)
     base, horizon = (part.view(*part.shape, *rest) for part in (bodies.base, bodies.horizon))
     left, top, end, _ = (side.view(*side.shape, *rest) for side in bodies.canvas.unbind(-1))
-    distance = 1 + behind / FOCAL
+    distance = (1 + behind / FOCAL).clamp(min=_NEAREST)
     column, row = right / distance, horizon + (base - horizon - up) / distance
     across = 2 / (end - left)
     grid = torch.stack(

@@ -91,9 +91,7 @@ def key_occlusion(
     return torch.lerp(blur(share, 0.5 / size[0]), blur(share, _SOFTEST), soft)
 
 
-def key_directions(
-    light: Light, count: int
-) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b k"]]:
+def key_directions(light: Light, count: int) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b k"]]:
     """Azimuth and elevation of `count` points that are even over the light's disc."""
     index = torch.arange(count, device=light.azimuth.device) + 0.5
     azimuth, elevation, softness = (

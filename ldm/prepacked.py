@@ -16,7 +16,7 @@ def prepack(module: nn.Module) -> None:
 
     For drawing only: afterwards the module has no gradients, and its state holds no weights to be
     saved. Does nothing where there is no oneDNN, or for weights on another device than the CPU or
-    in another precision than float32 and bfloat16.
+    in another precision than float32 and, on processors that calculate in it, bfloat16.
     """
     for name, child in module.named_children():
         if type(child) is nn.Conv2d and _fits(child.weight):
@@ -28,8 +28,10 @@ def prepack(module: nn.Module) -> None:
 
 
 def _fits(weight: Tensor) -> bool:
-    exact = weight.dtype in (torch.float32, torch.bfloat16)
-    return exact and weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
+    known = weight.dtype is torch.float32 or (
+        weight.dtype is torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
+    return known and weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
 
 
 def _gains(weight: Tensor) -> bool:

@@ -110,9 +110,7 @@ def _frames(canvas: Float[Tensor, "b n 4"], size: tuple[int, int]) -> Frames:
     height, width = size
     left, top, right, bottom = canvas.unbind(-1)
     across = height / width
-    return Frames(
-        box=torch.stack([0.5 + left * across, top, 0.5 + right * across, bottom], dim=-1)
-    )
+    return Frames(box=torch.stack([0.5 + left * across, top, 0.5 + right * across, bottom], dim=-1))
 
 
 def lowest_row(alpha: Float[Tensor, "b n 1 h w"]) -> Float[Tensor, "b n"]:

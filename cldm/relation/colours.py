@@ -42,17 +42,21 @@ class ColourReader(nn.Module):
         )
         self.tint = zeroed(nn.Linear(width, sum(WIDTHS)))
 
-    def forward(self, thin: Layers, light: AssumedLight) -> Float[Tensor, "b m d"]:
-        """The numbers of each thinned layer."""
-        with torch.autocast(thin.rgba.device.type, enabled=False):
-            seen = _regions(thin)
+    def forward(self, seen: Float[Tensor, "b m k"], light: AssumedLight) -> Float[Tensor, "b m d"]:
+        """The numbers of each layer, of which and of whose surroundings statistics are `seen`."""
         told = light.numbers[:, None].expand(-1, seen.shape[1], -1)
         return self.read(torch.cat([seen, told, light.agreed[..., None]], dim=-1))
 
 
 @torch.no_grad()
+def regions(thin: Layers) -> Float[Tensor, "b m k"]:
+    """The statistics of each thinned layer above the back, of what is seen around it, and of the
+    back; in full precision even where the caller uses autocast."""
+    with torch.autocast(thin.rgba.device.type, enabled=False):
+        return _regions(thin)
+
+
 def _regions(thin: Layers) -> Float[Tensor, "b m k"]:
-    """The statistics of each layer above the back, of what is seen around it, and of the back."""
     rgb, picture = thin.rgb.flatten(-2), stack(thin)[:, None].flatten(-2)
     shown = visibility(thin.alpha)[:, 1:, 0].flatten(-2).clamp(0, 1)
     own, around = statistics(rgb[:, 1:], shown), statistics(picture, 1 - shown)

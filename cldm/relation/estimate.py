@@ -13,6 +13,7 @@ from ldm.values import Light, TensorValue
 
 _WIDEST = 1.2  # radians: a light that is as soft as this seems to come from everywhere
 _SMALL = 1e-3
+_SURE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,11 @@ class AssumedLight(TensorValue):
     numbers: Float[Tensor, "b 9"]
     certain: Float[Tensor, " b"]
     agreed: Float[Tensor, "b m"]
+
+    @property
+    def sure(self) -> Float[Tensor, " b"]:
+        """How far geometry alone says where shadows lie, 0..1: only where it is nearly certain."""
+        return self.certain**_SURE
 
 
 NUM_NUMBERS = 3 + 1 + 1 + 3 + 1  # direction, softness, ambient, colour, given

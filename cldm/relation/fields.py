@@ -26,7 +26,8 @@ class Fields(TensorValue):
     are on the open ground (see `shares`); `lift`: what is added to the layer's colours, in
     sRGB, so that with `glow` they undergo an affine map, as in PCT-Net (Guerreiro et al., CVPR
     2023); `dim`: shadow where no guide has any; `shift`, `sharpen`: how the edge of alpha moves and
-    hardens.
+    hardens; `cast`: how much of `key` and `sky` where the light is certain; `gain`, `offset`: as
+    `glow` and `lift`, of a layer that stands in the light already.
     """
 
     glow: Float[Tensor, "b m 3 h w"]
@@ -41,9 +42,12 @@ class Fields(TensorValue):
     direct: Float[Tensor, "b m 3 h w"]
     up: Float[Tensor, "b m 3 h w"]
     front: Float[Tensor, "b m 3 h w"]
+    cast: Float[Tensor, "b m 3 h w"]
+    gain: Float[Tensor, "b m 3 h w"]
+    offset: Float[Tensor, "b m 3 h w"]
 
 
-WIDTHS = (3, 3, 3, 3, 3, 1, 1, 1, 1, 3, 3, 3)  # channels of each field, in order
+WIDTHS = (3, 3, 3, 3, 3, 1, 1, 1, 1, 3, 3, 3, 3, 3, 3)  # channels of each field, in order
 
 
 def fields_of(channels: Float[Tensor, "b m f h w"]) -> Fields:
@@ -60,25 +64,61 @@ def shares(light: Light) -> tuple[Float[Tensor, "b 1 3 1 1"], Float[Tensor, "b 1
     return key, sky
 
 
+def channels_of(name: str) -> slice:
+    """Which channels of a network's head are those of a field."""
+    index = [field.name for field in fields(Fields)].index(name)
+    begin = sum(WIDTHS[:index])
+    return slice(begin, begin + WIDTHS[index])
+
+
 def tones_of(
     said: Fields, guides: Guides, there: Bool[Tensor, "b m"], light: AssumedLight
 ) -> Tones:
     """What fields say, weighed by the guides; slots that are not `there` stay as they are.
 
-    Shadow is as fine as contact: it is sharp at the feet. A layer that has agreed with what lies
-    behind it casts nothing: that is there already. Where it may have, it casts the mean of both.
-    Relief by Lambert's law counts as far as the light is certain, and new to the layer.
+    Shadow is as fine as contact: it is sharp at the feet. Where the light is certain, geometry says
+    where shadows lie, and `cast` how dark they are; elsewhere they are learnt. Of the light on what
+    lies behind it each layer takes its part, of which the sheets, that multiply, say the share in
+    what is left. Relief by Lambert's law, too, counts as far as the light is certain.
+
+    A layer that has agreed with what lies behind it casts nothing: that is there already, and so is
+    the light on it, but for colours that are wrong as a whole. Where it may have, it gets the mean
+    of both.
     """
     exists = there[:, :, None, None, None]
-    new = (1 - light.agreed)[:, :, None, None, None]
-    casts, certain = exists * new, new * light.certain[:, None, None, None, None]
+    old, certain, sure = (
+        part[..., None, None, None]
+        for part in (light.agreed, light.certain[:, None], light.sure[:, None])
+    )
+    new = 1 - old
     key, sky = shares(light.light)
     relief = said.direct * guides.direct + said.up * guides.up + said.front * guides.front
-    received = 1 + said.glow + said.shade * guides.shade + certain * relief
+    lit = said.glow + said.shade * guides.shade + certain * relief
+    change = bounded(1 + new * lit + old * said.gain, _DARKEST, 4.0).sqrt() - 1
+    lift = new * said.lift + old * said.offset
     size = (guides.contact.shape[-2], guides.contact.shape[-1])
-    evenly = raised(said.sky * sky * guides.sky + said.dim, size)
-    taken = raised(said.key * key, size) * guides.contact + evenly
-    change = bounded(received, _DARKEST, 4.0).sqrt() - 1
-    shadow = bounded(1 - taken, _DARKEST, 1.0).sqrt() - 1
-    own = [change, said.lift, said.gloss * casts, said.shift, said.sharpen]
-    return Tones(maps=torch.cat(own, dim=2) * exists, shadow=shadow * casts)
+    sun = raised(torch.lerp(said.key, said.cast, sure) * key, size) * guides.contact
+    evenly = torch.lerp(said.sky, said.cast, sure) * sky * guides.sky + (1 - sure) * said.dim
+    casts = exists * new
+    own = [change, lift, said.gloss * casts, said.shift, said.sharpen]
+    return Tones(
+        maps=torch.cat(own, dim=2) * exists,
+        shadow=_shadow(sun * casts, raised(evenly, size) * casts, guides.alpha),
+    )
+
+
+def _shadow(
+    key: Float[Tensor, "b m 3 h w"],
+    sky: Float[Tensor, "b m 3 h w"],
+    alpha: Float[Tensor, "b m 1 h w"],
+) -> Float[Tensor, "b m 3 h w"]:
+    """The change of brightness by each layer, from the shares of the open light that it takes of
+    what those before it have left: all of its `key`, and so much of the `sky`."""
+    light = open_sky = torch.ones_like(key[:, 0])
+    found: list[Tensor] = []
+    for sun, above, own in zip(key.unbind(1), sky.unbind(1), alpha.unbind(1), strict=True):
+        left = bounded(light - sun - open_sky * above, _DARKEST, 1.0)
+        found.append(bounded(left / light, _DARKEST, 1.0).sqrt() - 1)
+        light = torch.lerp(left, torch.ones_like(left), own)
+        open_sky = torch.lerp(open_sky * (1 - above), torch.ones_like(left), own)
+    return torch.stack(found, dim=1)

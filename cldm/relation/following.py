@@ -15,6 +15,8 @@ _DARKEST = 0.002
 _NOTICED = 1 / 255
 _MARGIN = 0.015  # of the picture's larger side, around what was edited and what it casts
 _TRUSTED = 0.3  # a change in what is said, of logarithms or of sums, that leaves a third of trust
+_FAINT = 1.0  # pixels: less mirror image tells nothing of the ground
+_CLEARER = 8.0  # times: no mirror image becomes clearer by more
 _HEARD = 0.03  # changes smaller than this are none, twice as large ones count in full
 
 
@@ -36,7 +38,8 @@ def followed(
     greater the change. Differential rendering (Debevec, "Rendering Synthetic Objects into Real
     Scenes", SIGGRAPH 1998), for factors in logarithms: `log e = log after + g (log known - log
     before)`, `g = exp(-|log after - log before| / 0.3)`. Mirror images are carried as
-    they are. A new layer gets what the network says.
+    they are. A new layer gets what the network says; its mirror image is as strong as those that
+    are known, beside what the network said of these.
 
     In the same light, effects of layers that were not edited change only near edited ones and what
     these cast, before or after: all else keeps still.
@@ -53,10 +56,36 @@ def followed(
         multiply=factor(kept.multiply, said.multiply, after.multiply),
         add=torch.where(there, _changed(kept.add, said.add, after.add).clamp(0, 1), after.add),
         shadow=factor(kept.shadow, said.shadow, after.shadow),
-        reflection=torch.where(there, kept.reflection, after.reflection),
+        reflection=torch.where(there, kept.reflection, _glossy(known, before, after)),
         alpha=torch.where(there, kept.alpha, after.alpha),
     )
     return _held(known, kept, changed, moves) if same_light else changed
+
+
+def _glossy(known: Effects, before: Effects, after: Effects) -> Float[Tensor, "b n 4 h w"]:
+    """Mirror images as strong as the known ones: all lie on one ground."""
+    true, said = (
+        effects.reflection.split([3, 1], dim=2)[1].sum(dim=(1, 2, 3, 4))
+        for effects in (known, before)
+    )
+    times = torch.where(said > _FAINT, true / said.clamp(min=_FAINT), 1.0).clamp(max=_CLEARER)
+    rgb, alpha = after.reflection.split([3, 1], dim=2)
+    alpha = alpha * times[:, None, None, None, None]
+    return torch.cat([rgb, alpha.clamp(max=1)], dim=2)
+
+
+def agreed_around(
+    known: Effects, moves: Moves, seen: Float[Tensor, "b m"]
+) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b m"]]:
+    """Who above the back stands in the light already, 0..1, before an edit and after it: of layers
+    whose effects are known those that cast nothing; of new ones what is `seen`."""
+    dark = 1 - known.shadow.amin(dim=2, keepdim=True)
+    mirror = known.reflection.split([3, 1], dim=2)[1]
+    casts = (torch.maximum(dark, mirror).flatten(2).amax(dim=-1) > _NOTICED)[:, 1:]
+    before = (~casts).to(seen)
+    origin = torch.tensor(moves.origin[1:], device=seen.device)
+    after = torch.where(origin > 0, before[:, (origin - 1).clamp(min=0)], seen)
+    return before, after
 
 
 def _held(known: Effects, kept: Effects, changed: Effects, moves: Moves) -> Effects:

@@ -64,6 +64,7 @@ class Guides(TensorValue):
     front: Float[Tensor, "b m 1 h w"]
     mirror: Float[Tensor, "b m 1 h w"]
     contact: Float[Tensor, "b m 1 h2 w2"]
+    alpha: Float[Tensor, "b m 1 h2 w2"]
 
     @property
     def maps(self) -> Float[Tensor, "b m 7 h w"]:
@@ -93,12 +94,11 @@ def told(light: Light) -> LightHint:
 @dataclass(frozen=True, kw_only=True)
 class Unshared:
     """Objects each of which is alone on the ground: their `guides` there, what each is as a body,
-    and its alpha at both sizes."""
+    and its alpha at working size."""
 
     guides: Guides
     bodies: Standing
     alpha: Float[Tensor, "b m 1 h w"]
-    finer: Float[Tensor, "b m 1 h2 w2"]
 
 
 @torch.no_grad()
@@ -143,8 +143,9 @@ def unshared(
         front=front,
         mirror=mirrored(objects, lowest_row(alpha)).split([3, 1], dim=2)[1],
         contact=contact,
+        alpha=sharp,
     )
-    return Unshared(guides=found, bodies=bodies, alpha=alpha, finer=sharp)
+    return Unshared(guides=found, bodies=bodies, alpha=alpha)
 
 
 def _kept(bodies: Standing, light: Light, size: tuple[int, int]) -> Float[Tensor, "b m m h w"]:
@@ -180,14 +181,11 @@ def shared(apart: Sequence[Unshared], kept: Float[Tensor, "b m m h w"]) -> Guide
     reached = left.diagonal(dim1=1, dim2=2).movedim(-1, 1)[:, :, None]
     lit = (alone.direct / FRONT).clamp(max=1)[:, None, :, 0]
     taken = (left[:, :-1] - left[:, 1:]) * lit
-    alpha, finer = (
-        torch.cat(parts, dim=1)
-        for parts in zip(*((one.alpha, one.finer) for one in apart), strict=True)
-    )
+    alpha = torch.cat([one.alpha for one in apart], dim=1)
     return replace(
         alone,
         key=_on_all(_newly(alone.key), taken, alpha),
-        contact=_on_all(_newly(alone.contact), taken, finer),
+        contact=_on_all(_newly(alone.contact), taken, alone.alpha),
         shade=alone.shade * reached,
         direct=alone.direct * reached,
     )

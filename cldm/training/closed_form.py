@@ -2,7 +2,7 @@
 closed form."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -10,18 +10,17 @@ from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 from tqdm import tqdm
 
-from cldm.relation.colours import EVERY
+from cldm.relation.colours import EVERY, regions
 from cldm.relation.estimate import AssumedLight
-from cldm.relation.fields import WIDTHS, Fields, shares
-from cldm.relation.guides import Guides, LightHint, guides
+from cldm.relation.fields import WIDTHS, channels_of, shares
+from cldm.relation.guides import Guides, guides, told
 from cldm.relation.learned import LearnedRelation
 from cldm.relation.tones import Tones
 from cldm.training.ridge import Lacking, Ridge
 from ldm.scene import Scene
 from ldm.values import Layers
 
-_RELIEF, _SHADOWS = ("direct", "up", "front"), ("key", "sky")
-_TOLD = 0.6  # of the pictures: of these the light is told
+_RELIEF, _SHADOWS = ("direct", "up", "front"), ("cast",)
 _PIXELS = 6000  # of a batch: neighbours tell the same
 _SOLID, _DARKEST, _BRIGHTEST, _MOST = 0.6, 0.05, 0.99, 4.0
 _CAST = 0.02  # of the light, by a guide: less is no shadow
@@ -31,12 +30,11 @@ _LEFT = 0.1  # of the light: in darker places errors count as they do here
 
 @dataclass(frozen=True, kw_only=True)
 class _Answer:
-    """What a network says of scenes, of some of which it was `told` the light, and what its head
-    read for that, patch by patch."""
+    """What a network says of scenes, told their light, and what its head read for that, patch by
+    patch."""
 
     scene: Scene
     small: Layers
-    told: Bool[Tensor, " b"]
     light: AssumedLight
     guides: Guides
     tokens: Float[Tensor, "b m p d"]
@@ -72,50 +70,47 @@ class _Pixels:
 
 @torch.no_grad()
 def fit_in_closed_form(network: LearnedRelation, scenes: Iterable[Scene]) -> None:
-    """Fit what the head says of `direct`, `up`, `front`, and of `key` and `sky`, to neutral layers;
-    all else stays as it is.
+    """Fit what the head says of `direct`, `up`, `front`, and of `cast`, to neutral layers whose
+    light is told; all else stays as it is.
 
     The light that a pixel receives, or loses in a shadow, is linear in these fields, and they in
-    the head's weights: the best ones are a ridge regression from the tokens. Gradient descent comes
-    there slowly: of most pictures the light is not told, or a layer is in wrong colours. Relief is
-    fitted where the light is told, shadows are fitted everywhere.
+    the head's weights: the best ones for relief are a ridge regression from the tokens. Gradient
+    descent comes there slowly: of most pictures the light is not told, or a layer is in wrong
+    colours. `cast` gets one number for each colour: geometry says the rest.
     """
     network.eval()
     generator = Generator().manual_seed(0)
     width, device = network.width + 1, network.head.bias.device
-    relief, shadows = (Ridge(len(names), width, device) for names in (_RELIEF, _SHADOWS))
+    relief, shadows = Ridge(len(_RELIEF), width, device), Ridge(len(_SHADOWS), 1, device)
     for scene in tqdm(scenes, "closed form"):
-        answer = _answer(network, scene, generator)
+        answer = _answer(network, scene)
         relief.add(_lacking_relief(answer, _true(network, scene), generator))
         shadows.add(_lacking_shadow(answer, generator))
-    _add(network, _RELIEF, relief.solve())
-    _add(network, _SHADOWS, shadows.solve())
+    for names, found in ((_RELIEF, relief), (_SHADOWS, shadows)):
+        _add(network, names, found.solve())
 
 
-def _answer(network: LearnedRelation, scene: Scene, generator: Generator) -> _Answer:
+def _answer(network: LearnedRelation, scene: Scene) -> _Answer:
     small = network.look.small(scene.layers)
-    told = torch.rand(len(scene.light.azimuth), generator=generator) < _TOLD
-    told = told.to(scene.light.azimuth.device)
-    light = network.assumed(small, LightHint(light=scene.light, given=told))
+    light = network.assumed(small, told(scene.light))
     found = guides(small, network.look.fine(scene.layers), light.light)
-    view, whole = network.look(small, light, found), network.colours(small.thinned(EVERY), light)
-    tokens = network.tokens(view, whole)
+    view, seen = network.look(small, light, found), regions(small.thinned(EVERY))
+    colours = network.colours(seen, light)
+    tokens = network.tokens(view, colours)
     return _Answer(
         scene=scene,
         small=small,
-        told=told,
         light=light,
         guides=found,
         tokens=tokens,
         grid=view.grid,
-        tones=view.tones(network.head(tokens), network.colours.tint(whole)),
+        tones=view.tones(network.head(tokens), network.colours.tint(colours)),
     )
 
 
 def _lacking_relief(answer: _Answer, true: Layers, generator: Generator) -> Lacking:
-    """Light that solid layers lack, if the light is told; `true`: as they should be seen."""
-    solid = (answer.small.alpha[:, 1:, 0] > _SOLID) & answer.told[:, None, None, None]
-    pixels = _some(solid, generator)
+    """Light that solid layers lack; `true`: as they should be seen."""
+    pixels = _some(answer.small.alpha[:, 1:, 0] > _SOLID, generator)
     change, lift, _, _, _ = answer.tones.parts
     rgb, lit = pixels.of(answer.small.rgb[:, 1:]), pixels.of(true.rgb[:, 1:])
     received = pixels.of(1 + change).square()
@@ -136,7 +131,7 @@ def _lacking_relief(answer: _Answer, true: Layers, generator: Generator) -> Lack
 def _lacking_shadow(answer: _Answer, generator: Generator) -> Lacking:
     """Light that shadows should take and do not, where a guide has some that can be seen."""
     size = answer.small.size
-    contact, shadow, truth = (
+    contact, found, truth = (
         _shrunk(maps, size)
         for maps in (
             answer.guides.contact,
@@ -144,22 +139,18 @@ def _lacking_shadow(answer: _Answer, generator: Generator) -> Lacking:
             answer.scene.effects.shadow[:, 1:],
         )
     )
-    sky = answer.guides.sky
-    new = (answer.new > 0.5) & answer.small.present[:, 1:, None, None, None]
-    cast = ((contact > _CAST) | (sky > _CAST)) & new
-    pixels = _some(cast[:, :, 0], generator)
-    found = pixels.of(shadow)
-    basis = [
-        pixels.of(share * maps)
-        for share, maps in zip(shares(answer.light.light), (contact, sky), strict=True)
-    ]
+    key, sky = shares(answer.light.light)
+    taken = key * contact + sky * answer.guides.sky
+    cast = (taken.amax(dim=2) > _CAST) & (answer.new[:, :, 0] > 0.5)
+    pixels = _some(cast & answer.small.present[:, 1:, None, None], generator)
+    basis, light = pixels.of(taken), pixels.of(found).square()
     # Under the layer itself its shadow is not seen, but goes on smoothly.
     seen = 1 - (1 - _HIDDEN) * pixels.of(answer.small.alpha[:, 1:])[:, 0]
     return Lacking(
-        basis=torch.stack(basis, dim=1),
-        read=pixels.read(answer),
-        light=found.square() - pixels.of(truth).square(),
-        weight=seen / (4 * found.square().mean(dim=1).clamp(min=_LEFT)),
+        basis=basis[:, None],
+        read=torch.ones_like(seen[:, None]),
+        light=light - pixels.of(truth).square(),
+        weight=seen / (4 * light.mean(dim=1).clamp(min=_LEFT)),
     )
 
 
@@ -184,13 +175,10 @@ def _true(network: LearnedRelation, scene: Scene) -> Layers:
 
 
 def _add(network: LearnedRelation, names: tuple[str, ...], found: Float[Tensor, "g 3 d"]) -> None:
-    """Add to fields of the head, alike in all cells of a patch."""
-    all_names = [field.name for field in fields(Fields)]
+    """Add to fields of the head, alike in all cells of a patch; the last number is for the bias."""
+    values = network.head.weight, network.head.bias[:, None]
+    weight, bias = (part.detach().unflatten(0, (sum(WIDTHS), -1)) for part in values)
     for name, rows in zip(names, found, strict=True):
-        index = all_names.index(name)
-        begin = sum(WIDTHS[:index])
-        for values, more in (
-            (network.head.weight, rows[:, None, :-1]),
-            (network.head.bias, rows[:, -1:]),
-        ):
-            values.detach().unflatten(0, (sum(WIDTHS), -1))[begin : begin + WIDTHS[index]] += more
+        bias[channels_of(name)] += rows[:, None, -1:]
+        if rows.shape[1] > 1:
+            weight[channels_of(name)] += rows[:, None, :-1]

@@ -71,7 +71,8 @@ class ColourTraining(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW with one cycle of the learning rate."""
-        weights = list(self.network.colours.parameters())
+        parts = self.network.colours, self.network.harmony
+        weights = [weight for part in parts for weight in part.parameters()]
         return one_cycle(weights, self.stage.learning_rate, self.stage.num_steps)
 
     def example(self, batch: Scene) -> Float[Tensor, "b 3 3 h w"]:

@@ -119,10 +119,10 @@ def test_bodies_are_shaded_where_the_march_between_cushions_finds_it(
     alpha = staged_layers([staging], shapes, SIZE).alpha[:, 1:]
     bodies, light = standing(alpha), staged_light([staging], shapes.device)
     earlier, later = (bodies.indexed((slice(None), slice(body, body + 1))) for body in (0, 1))
-    open_light = lambert(facing(later), light).clamp(min=0) / FRONT
+    open_light = lambert(later.seen(facing(later), (SIZE, SIZE)), light).clamp(min=0) / FRONT
     kept = torch.maximum(
-        intercepted(earlier, later, light, 1),
-        intercepted(later, later, light, 0),
+        intercepted(earlier, later, light, 1, (SIZE, SIZE)),
+        intercepted(later, later, light, 0, (SIZE, SIZE)),
     )
     solid = alpha[:, 1:] > 0.8
     traced = rendered(staging, shapes).own_key[:, 1:]
@@ -158,7 +158,7 @@ def test_bodies_are_seen_where_the_layers_show_them(shapes: Supply) -> None:
 def test_a_body_is_lit_on_the_side_of_the_light(shapes: Supply) -> None:
     own = rendered(staged(MIDDLE, cutout=1, azimuth=0.0), shapes).own_key[0, 0, 0]
     row = own[round(0.6 * SIZE)]
-    assert row[round(0.66 * SIZE)] > 0.7
+    assert row[round(0.66 * SIZE)] > 0.5
     assert row[round(0.34 * SIZE)] < 0.05
 
 

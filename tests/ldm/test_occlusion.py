@@ -110,7 +110,10 @@ def marched(bodies: Standing, azimuth: Tensor, elevation: Tensor, size: tuple[in
             distance = 1 + (behind + away * up) / FOCAL
             column = (x * nearness + across * up) / distance
             row = horizon + (base - horizon - up) / distance
-            places = [2 * (column - begin) / (end - begin) - 1, 2 * (row - above) / (end - begin) - 1]
+            places = [
+                2 * (column - begin) / (end - begin) - 1,
+                2 * (row - above) / (end - begin) - 1,
+            ]
             solid = F.grid_sample(
                 bodies.solid.flatten(0, 1),
                 torch.stack(places, dim=-1).flatten(0, 1),

@@ -11,7 +11,6 @@ from cldm.relation.finding import found_light
 from cldm.relation.guides import LightHint, told
 from cldm.relation.network import PlainStacking
 from ldm.compositing import crop_masks
-from ldm.effects import shown
 from ldm.projection import blur
 from ldm.values import Effects, Frames, Layers, Light, identity_effects
 from paper.relation_light import light_errors, mean_light, turned
@@ -37,12 +36,12 @@ class Sundial(PlainStacking):
         return replace(identity_effects(layers), shadow=1 - taken)
 
 
-def test_a_light_is_fitted_to_the_picture_it_makes() -> None:
+def test_a_light_is_fitted_to_the_effects_it_makes() -> None:
     layers, network = boxes_on_back((12, 12, 20, 20)), Sundial()
     for azimuth, elevation, softness in ((2.0, 0.5, 0.1), (-1.0, 0.8, 0.5), (4.0, 1.0, 0.3)):
         true = light(azimuth, elevation, softness)
-        picture = shown(layers, network(layers, told(true)))
-        errors = light_errors(true, found_light(network, layers, picture))
+        known = network(layers, told(true))
+        errors = light_errors(true, found_light(network, layers, known))
         assert errors["direction_error_deg"] < 5
         assert errors["softness_error"] < 0.25
         assert errors["colour_error"] == 0

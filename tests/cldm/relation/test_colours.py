@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from subjects import picture
 
-from cldm.relation.colours import ColourReader, statistics
+from cldm.relation.colours import ColourReader, regions, statistics
 from cldm.relation.estimate import AssumedLight, assumed, certain
 from cldm.relation.guides import told
 from ldm.values import Layers, Light
@@ -58,7 +58,9 @@ def test_absent_layers_leave_no_trace() -> None:
     rgba[0, 1, :, 8:24, 8:24] = torch.cat([front, torch.ones(1, 32, 32)])[:, 8:24, 8:24]
     padded = Layers(rgba=rgba, present=torch.tensor([[True, True, False, False]]))
     alone = Layers(rgba=rgba[:, :2], present=padded.present[:, :2])
-    torch.testing.assert_close(reader(padded, light(3))[:, :1], reader(alone, light(1)))
+    torch.testing.assert_close(
+        reader(regions(padded), light(3))[:, :1], reader(regions(alone), light(1))
+    )
 
 
 def test_a_wrong_tint_is_read_from_its_layer() -> None:
@@ -69,12 +71,12 @@ def test_a_wrong_tint_is_read_from_its_layer() -> None:
     right = Layers(rgba=rgba, present=torch.ones(1, 3, dtype=torch.bool))
     wrong = rgba.clone()
     wrong[:, 1, 0] = 0.8
-    found = reader(Layers(rgba=wrong, present=right.present), light(2))
-    assert (found - reader(right, light(2))).abs().amax(dim=-1).min() > 1e-3
+    found = reader(regions(Layers(rgba=wrong, present=right.present)), light(2))
+    assert (found - reader(regions(right), light(2))).abs().amax(dim=-1).min() > 1e-3
 
 
 def test_how_a_layer_stands_in_the_light_is_heard() -> None:
     reader = ColourReader(16).eval()
     layers = Layers(rgba=torch.rand(1, 2, 4, 32, 32), present=torch.ones(1, 2, dtype=torch.bool))
-    agreed = replace(light(1), agreed=torch.ones(1, 1))
-    assert not torch.equal(reader(layers, light(1)), reader(layers, agreed))
+    seen, agreed = regions(layers), replace(light(1), agreed=torch.ones(1, 1))
+    assert not torch.equal(reader(seen, light(1)), reader(seen, agreed))

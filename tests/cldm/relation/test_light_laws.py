@@ -72,7 +72,7 @@ def test_guides_of_each_layer_alone_give_those_of_all() -> None:
     layers.rgba[0, 2, 3, 66:94, 56:86] = 1
     alone = [unshared(*[layers.rgba[:, slot : slot + 1]] * 2, source) for slot in (1, 2)]
     kept = [
-        intercepted(caster.bodies, receiver.bodies, source, j - i)[0, 0]
+        intercepted(caster.bodies, receiver.bodies, source, j - i, layers.size)[0, 0]
         for i, caster in enumerate(alone)
         for j, receiver in enumerate(alone)
     ]

@@ -77,7 +77,9 @@ def test_plain_stacking_changes_nothing() -> None:
 @both
 def test_new_network_learns_every_field(kind: Network) -> None:
     made, value = network(kind), layers()
-    told = made(value, hint(0.5, given=True))
+    # One in a certain light, one not; who may stand in it already gets some of all.
+    known = replace(hint(0.5, given=True), given=torch.tensor([True, False]))
+    told = made(value, replace(known, agreed=torch.full((2, 2), 0.5)))
     reflection = told.reflection.split([3, 1], dim=2)[1]
     (told.multiply + told.add + told.shadow + reflection + told.alpha).sum().backward()
     assert made.head.bias.grad is not None
