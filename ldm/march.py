@@ -130,7 +130,7 @@ def walls(bodies: Standing) -> tuple[Float[Tensor, "b n 1 1 1"], Float[Tensor, "
 def thickness(
     bodies: Standing, right: Tensor, up: Tensor, behind: Tensor
 ) -> Float[Tensor, "b n *at"]:
-    """How thick bodies are where a viewer sees places in space: bilinear samples of the cushions."""
+    """How thick bodies are where a viewer sees places in space: bilinear samples of cushions."""
     rest = (1,) * (right.dim() - 2)
     base, horizon = (part.view(*part.shape, *rest) for part in (bodies.base, bodies.horizon))
     left, top, end, _ = (side.view(*side.shape, *rest) for side in bodies.canvas.unbind(-1))

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cldm.relation.estimate import NUM_NUMBERS, AssumedLight
-from cldm.relation.fields import WIDTHS
+from cldm.relation.fields import WIDTHS, channels_of
 from ldm.blocks import zeroed
 from ldm.compositing import stack, visibility
 from ldm.values import Layers
@@ -15,6 +15,7 @@ _CHROMA = torch.linspace(-0.5, 0.5, 7)  # of red against green, and of blue agai
 EVERY = 3
 """Of so many rows and columns of pixels of the working size, one tells the same."""
 _DARKEST = 0.02
+_NOTICED = 8 / 255
 _MOMENTS = 3 + 3 + 3 + 3
 _NUM_STATISTICS = _MOMENTS + 3 * len(_BINS) + len(_CHROMA) ** 2
 
@@ -62,6 +63,17 @@ def _regions(thin: Layers) -> Float[Tensor, "b m k"]:
     own, around = statistics(rgb[:, 1:], shown), statistics(picture, 1 - shown)
     back = statistics(rgb[:, :1], torch.ones_like(rgb[:, :1, 0]))
     return torch.cat([own, around, back.expand_as(own)], dim=-1)
+
+
+@torch.no_grad()
+def noticed(thin: Layers, said: Float[Tensor, "b m f"]) -> Float[Tensor, "b m"]:
+    """How far the changes of colours that fields say of layers which agree count, 0..1: smaller
+    ones than 8/255, in the mean over a layer, are more often wrong than right."""
+    gain, offset = (said[..., channels_of(name), None].float() for name in ("gain", "offset"))
+    rgb, alpha = (part[:, 1:].flatten(-2) for part in (thin.rgb, thin.alpha))
+    change = rgb * ((1 + gain).clamp(min=0).sqrt() - 1) + offset
+    mean = (change.square() * alpha).sum(dim=-1) / alpha.sum(dim=-1).clamp(min=1)
+    return (mean.mean(dim=-1).sqrt() / _NOTICED - 1).clamp(0, 1)
 
 
 def statistics(

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cldm.relation.blocks import Block, position
-from cldm.relation.colours import EVERY, ColourReader, regions
+from cldm.relation.colours import EVERY, ColourReader, noticed, regions
 from cldm.relation.estimate import AssumedLight, LightEstimate, assumed, certain
 from cldm.relation.estimator import LightEstimator
 from cldm.relation.fields import fields_of, tones_of
@@ -75,7 +75,8 @@ class LearnedRelation(nn.Module, ABC):
     def overall(self, thin: Layers, light: AssumedLight) -> Effects:
         """What it says of each of thinned layers as a whole, before it looks at any place."""
         seen = regions(thin)
-        said = self._whole(seen, self.colours(seen, light), light).float()[..., None, None]
+        said = self.colours.tint(self.colours(seen, light)) + self._harmony(seen, light)
+        said = said.float()[..., None, None]
         nowhere = no_guides(*said.shape[:2]).to(said.device)
         tones = tones_of(fields_of(said), nowhere, thin.present[:, 1:], light)
         return applied(tones, thin)
@@ -92,16 +93,15 @@ class LearnedRelation(nn.Module, ABC):
 
     def tones(self, small: Layers, light: AssumedLight, guides: Guides) -> Tones:
         """What it says of layers of working size and their guides under a light."""
-        view, seen = self.look(small, light, guides), regions(small.thinned(EVERY))
-        colours = self.colours(seen, light)
-        return view.tones(self.head(self.tokens(view, colours)), self._whole(seen, colours, light))
+        view, thin = self.look(small, light, guides), small.thinned(EVERY)
+        seen = regions(thin)
+        colours, harmony = self.colours(seen, light), self._harmony(seen, light)
+        whole = self.colours.tint(colours) + harmony * noticed(thin, harmony)[..., None]
+        return view.tones(self.head(self.tokens(view, colours)), whole)
 
-    def _whole(
-        self, seen: Float[Tensor, "b m k"], colours: Float[Tensor, "b m d"], light: AssumedLight
-    ) -> Float[Tensor, "b m f"]:
-        """Fields that are alike all over each layer: by what `colours` say of it, and, of one that
-        stands in the light already, by what would put it in harmony with the rest."""
-        return self.colours.tint(colours) + self.harmony.tint(self.harmony(seen, light))
+    def _harmony(self, seen: Float[Tensor, "b m k"], light: AssumedLight) -> Tensor:
+        """What would put each layer that stands in the light already in harmony with all else."""
+        return self.harmony.tint(self.harmony(seen, light))
 
     def tokens(self, view: View, colours: Float[Tensor, "b m d"]) -> Float[Tensor, "b m p d"]:
         """What its head reads of the patches of all slots above the back, of which `colours` say
