@@ -1,8 +1,10 @@
 """What bodies keep of the key light from each other, and each from itself."""
 
+import math
+
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from ldm.march import Rays, slopes, stopped, thickness
@@ -10,7 +12,7 @@ from ldm.occlusion import key_directions
 from ldm.projection import FOCAL, Standing
 from ldm.values import Light
 
-_NUM_DIRECTIONS, _NUM_STEPS = 6, 6
+_NUM_DIRECTIONS, _NUM_STEPS = 5, 5
 _AROUND = 2  # pixels beyond the receiver's edge, so that what is found may be resized
 _LIFTED = 0.3  # of the half thickness: how far off its own surface a body stops a ray
 _SMALL = 1e-6
@@ -31,8 +33,7 @@ def intercepted(
     surface = receiver.seen(receiver.solid, size)
     if not (caster.present and receiver.present):
         return torch.zeros_like(surface)
-    around = F.max_pool2d(surface[0], 1 + 2 * _AROUND, stride=1, padding=_AROUND)[0, 0] > 0
-    rows, columns = (_extent(around.any(dim=axis)) for axis in (1, 0))
+    rows, columns = _around(receiver, size)
     y = ((torch.arange(height, device=surface.device)[rows] + 0.5) / height)[:, None]
     x = (torch.arange(width, device=surface.device)[columns] + 0.5 - width / 2) / height
     lifted = _LIFTED if ahead == 0 else 0.0
@@ -68,7 +69,13 @@ def _rays(
     )
 
 
-def _extent(line: Bool[Tensor, " k"]) -> slice:
-    """From the first to the last true place of a line; its first place where there is none."""
-    found = line.nonzero()
-    return slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, 1)
+def _around(body: Standing, size: tuple[int, int]) -> tuple[slice, slice]:
+    """The rows and columns of a picture in which a body is seen, and a little more."""
+    height, width = size
+    left, top, right, bottom = (height * body.outline).flatten().tolist()
+    ends = ((top, bottom, height), (left + width / 2, right + width / 2, width))
+    rows, columns = (
+        slice(max(0, math.floor(begin) - _AROUND), min(length, math.ceil(end) + _AROUND))
+        for begin, end, length in ends
+    )
+    return rows, columns

@@ -13,8 +13,8 @@ from ldm.march import Rays, slab, slopes, stopped, walls
 from ldm.projection import FOCAL, Standing, blur
 from ldm.values import Light
 
-KEY_DIRECTIONS, _KEY_STEPS = 8, 8
-_SKY_DIRECTIONS, _SKY_STEPS = 24, 4
+KEY_DIRECTIONS, _KEY_STEPS = 6, 6
+_SKY_DIRECTIONS, _SKY_STEPS = 24, 3
 _SOFTEST = 0.005  # of the picture's height: how wide shadows are blurred, so that steps do not show
 _SKY_BLUR = 0.01
 _LOWEST, _HIGHEST = 0.15, math.pi / 2 - 0.05  # radians; a lower light throws endless shadows

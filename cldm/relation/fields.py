@@ -47,13 +47,18 @@ class Fields(TensorValue):
     offset: Float[Tensor, "b m 3 h w"]
 
 
-WIDTHS = (3, 3, 3, 3, 3, 1, 1, 1, 1, 3, 3, 3, 3, 3, 3)  # channels of each field, in order
+LOCAL = (3, 3, 3, 3, 3, 1, 1, 1, 1, 3, 3, 3)
+"""Channels of each field that differs from place to place, in order."""
+_WHOLE = (3, 3, 3)  # of each that is alike all over a layer
+WIDTHS = LOCAL + _WHOLE
 
 
-def fields_of(channels: Float[Tensor, "b m f h w"]) -> Fields:
-    """Fields from the channels of a network's head."""
-    names = [field.name for field in fields(Fields)]
-    return Fields(**dict(zip(names, channels.split(WIDTHS, dim=2), strict=True)))
+def fields_of(local: Float[Tensor, "b m f h w"], whole: Float[Tensor, "b m f2"]) -> Fields:
+    """Fields from the channels that differ from place to place, and those that do not."""
+    names, size = [field.name for field in fields(Fields)], (local.shape[-2], local.shape[-1])
+    alike = whole[..., None, None].expand(*whole.shape, *size)
+    parts = [*local.split(LOCAL, dim=2), *alike.split(_WHOLE, dim=2)]
+    return Fields(**dict(zip(names, parts, strict=True)))
 
 
 def shares(light: Light) -> tuple[Float[Tensor, "b 1 3 1 1"], Float[Tensor, "b 1 3 1 1"]]:

@@ -11,7 +11,7 @@ from cldm.relation.blocks import Block, position
 from cldm.relation.colours import EVERY, ColourReader, noticed, regions
 from cldm.relation.estimate import AssumedLight, LightEstimate, assumed, certain
 from cldm.relation.estimator import LightEstimator
-from cldm.relation.fields import fields_of, tones_of
+from cldm.relation.fields import LOCAL, fields_of, tones_of
 from cldm.relation.guides import Guides, LightHint, guides, no_guides
 from cldm.relation.patches import Patches, View
 from cldm.relation.tones import Tones, applied
@@ -76,9 +76,10 @@ class LearnedRelation(nn.Module, ABC):
         """What it says of each of thinned layers as a whole, before it looks at any place."""
         seen = regions(thin)
         said = self.colours.tint(self.colours(seen, light)) + self._harmony(seen, light)
-        said = said.float()[..., None, None]
+        everywhere, alike = said.float().tensor_split([sum(LOCAL)], dim=-1)
         nowhere = no_guides(*said.shape[:2]).to(said.device)
-        tones = tones_of(fields_of(said), nowhere, thin.present[:, 1:], light)
+        fields = fields_of(everywhere[..., None, None], alike)
+        tones = tones_of(fields, nowhere, thin.present[:, 1:], light)
         return applied(tones, thin)
 
     @torch.no_grad()

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cldm.relation.estimate import NUM_NUMBERS, AssumedLight
-from cldm.relation.fields import WIDTHS, fields_of, tones_of
+from cldm.relation.fields import LOCAL, fields_of, tones_of
 from cldm.relation.guides import Guides
 from cldm.relation.tones import Tones, raised
 from ldm.blocks import zeroed
@@ -56,8 +56,9 @@ class View:
             j=self.patch // _CELL,
         )
         with torch.autocast(answers.device.type, enabled=False):
-            channels = channels.float() + whole.float()[..., None, None]
-            fields = fields_of(raised(channels, self.small.size))
+            everywhere, alike = whole.float().tensor_split([sum(LOCAL)], dim=-1)
+            channels = raised(channels.float() + everywhere[..., None, None], self.small.size)
+            fields = fields_of(channels, alike)
             return tones_of(fields, self.guides, self.small.present[:, 1:], self.light)
 
 
@@ -79,7 +80,7 @@ class Patches:
 
     def head(self, width: int) -> nn.Linear:
         """A new part that answers for a patch; it starts at zero, which changes nothing."""
-        return zeroed(nn.Linear(width, sum(WIDTHS) * (self.patch // _CELL) ** 2))
+        return zeroed(nn.Linear(width, sum(LOCAL) * (self.patch // _CELL) ** 2))
 
     def __call__(self, small: Layers, light: AssumedLight, guides: Guides) -> View:
         """Look at layers of working size, in full precision even where the caller uses autocast."""

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from cldm.relation.colours import EVERY, regions
 from cldm.relation.estimate import AssumedLight
-from cldm.relation.fields import WIDTHS, channels_of, shares
+from cldm.relation.fields import LOCAL, channels_of, shares
 from cldm.relation.guides import Guides, guides, told
 from cldm.relation.learned import LearnedRelation
 from cldm.relation.tones import Tones
@@ -20,7 +20,7 @@ from cldm.training.ridge import Lacking, Ridge
 from ldm.scene import Scene
 from ldm.values import Layers
 
-_RELIEF, _SHADOWS = ("direct", "up", "front"), ("cast",)
+_RELIEF = ("direct", "up", "front")
 _PIXELS = 6000  # of a batch: neighbours tell the same
 _SOLID, _DARKEST, _BRIGHTEST, _MOST = 0.6, 0.05, 0.99, 4.0
 _CAST = 0.02  # of the light, by a guide: less is no shadow
@@ -81,13 +81,14 @@ def fit_in_closed_form(network: LearnedRelation, scenes: Iterable[Scene]) -> Non
     network.eval()
     generator = Generator().manual_seed(0)
     width, device = network.width + 1, network.head.bias.device
-    relief, shadows = Ridge(len(_RELIEF), width, device), Ridge(len(_SHADOWS), 1, device)
+    relief, shadows = Ridge(len(_RELIEF), width, device), Ridge(1, 1, device)
     for scene in tqdm(scenes, "closed form"):
         answer = _answer(network, scene)
         relief.add(_lacking_relief(answer, _true(network, scene), generator))
         shadows.add(_lacking_shadow(answer, generator))
-    for names, found in ((_RELIEF, relief), (_SHADOWS, shadows)):
-        _add(network, names, found.solve())
+    _add_relief(network, relief.solve())
+    (cast,) = shadows.solve()
+    network.colours.tint.bias.detach()[channels_of("cast")] += cast[:, 0]
 
 
 def _answer(network: LearnedRelation, scene: Scene) -> _Answer:
@@ -174,11 +175,10 @@ def _true(network: LearnedRelation, scene: Scene) -> Layers:
     return network.look.small(Layers(rgba=rgba, present=scene.layers.present))
 
 
-def _add(network: LearnedRelation, names: tuple[str, ...], found: Float[Tensor, "g 3 d"]) -> None:
+def _add_relief(network: LearnedRelation, found: Float[Tensor, "g 3 d"]) -> None:
     """Add to fields of the head, alike in all cells of a patch; the last number is for the bias."""
     values = network.head.weight, network.head.bias[:, None]
-    weight, bias = (part.detach().unflatten(0, (sum(WIDTHS), -1)) for part in values)
-    for name, rows in zip(names, found, strict=True):
+    weight, bias = (part.detach().unflatten(0, (sum(LOCAL), -1)) for part in values)
+    for name, rows in zip(_RELIEF, found, strict=True):
+        weight[channels_of(name)] += rows[:, None, :-1]
         bias[channels_of(name)] += rows[:, None, -1:]
-        if rows.shape[1] > 1:
-            weight[channels_of(name)] += rows[:, None, :-1]

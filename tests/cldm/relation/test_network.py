@@ -85,6 +85,9 @@ def test_new_network_learns_every_field(kind: Network) -> None:
     assert made.head.bias.grad is not None
     per_field = made.head.bias.grad.unflatten(0, (-1, 4)).abs().sum(dim=1)
     assert (per_field > 0).all()
+    alike = made.colours.tint.bias.grad
+    assert alike is not None
+    assert (alike.abs() > 0).all()
 
 
 @both

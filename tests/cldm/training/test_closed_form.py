@@ -81,7 +81,7 @@ def test_only_relief_and_shadows_are_fitted(network: LearnedRelation, scenes: li
     first = network(scenes[0].layers, told(scenes[0].light))
     fit_in_closed_form(network, scenes)
     moved = {name for name, weight in network.state_dict().items() if not weight.equal(old[name])}
-    assert moved == {"head.weight", "head.bias"}
+    assert moved == {"head.weight", "head.bias", "colours.tint.bias"}
     after = network(scenes[0].layers, told(scenes[0].light))
     torch.testing.assert_close(after.reflection, first.reflection)
     torch.testing.assert_close(after.alpha, first.alpha)
