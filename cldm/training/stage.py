@@ -170,7 +170,7 @@ def prepare_colours(
     stage, network = config.training.colours, _learned(config, run)
     return Prepared(
         module=ColourTraining(network, stage),
-        save=partial(_save_part, network.colours),
+        save=partial(_save_part, _readers(network)),
         batches=DataLoader(scenes, batch_size=None),
         validation=unseen,
         num_steps=stage.num_steps,
@@ -188,7 +188,7 @@ def prepare_relation(
     of them. What the stages before it trained is put in, where it is there. Raises ConfigError
     where no network learns."""
     stage, network = config.training.relation, _learned(config, run)
-    for before, part in ((Stage.light, network.estimator), (Stage.colours, network.colours)):
+    for before, part in ((Stage.light, network.estimator), (Stage.colours, _readers(network))):
         trained = Path(run.folder) / f"{before.value}.safetensors"
         if trained.is_file():
             load_weights(part, trained)
@@ -226,6 +226,11 @@ def _learned(config: ModelConfig, run: RunConfig) -> LearnedRelation:
         found = config.relation.network.value
         raise ConfigError(f"relation.network: found {found}, expected transformer or graph")
     return network
+
+
+def _readers(network: LearnedRelation) -> nn.Module:
+    """All that reads the colours of layers as a whole."""
+    return nn.ModuleDict({"colours": network.colours, "harmony": network.harmony})
 
 
 def _save_part(part: nn.Module, path: Path) -> tuple[Path, ...]:
