@@ -11,8 +11,9 @@ cast nothing. Effects of an earlier run are replaced. Where nothing is said of t
 estimated, and printed in the words that can be given; so are the layers that stand in it already,
 as those do that were cut from one picture: they cast nothing anew. With `--before`, the effects in
 that document, painted over by hand maybe, go with their layers and are changed only where the edit
-since then changes them; the light is the one that it shows. OUT gets one PNG per layer,
-document.psd, document.ora, composite.png and contact_sheet.png.
+since then changes them; the light is the one that they show, and layers that cast nothing stand in
+it already. OUT gets one PNG per layer, document.psd, document.ora, composite.png and
+contact_sheet.png.
 """
 
 import argparse

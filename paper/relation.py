@@ -3,10 +3,10 @@ trained on: `python -m paper.relation` writes `paper/results/relation.json` (aft
 `make scenes-test`).
 
 Bare names are ours, told nothing of the light. `light_given.`: told the true light; `light_found.`:
-told the light under which its own picture of the scene before an edit fits best; `followed.`: it
-starts from the true effects of before the edit, as the peers of an edit do; `light.`: its estimate
-of the light; `graph.`: the graph network; all else a peer. Truth is the picture that the
-true effects show. The affected region is where truth differs from plain stacking of the neutral
+told the light under which what it says fits the true effects before an edit best; `followed.`: it
+starts from these effects, as the peers of an edit do, which also tell who stands in the light;
+`light.`: its estimate of the light; `graph.`: the graph network; all else a peer. Truth is the
+picture that the true effects show. The affected region is where truth differs from plain stacking of the neutral
 layers by more than 4/255 in a channel.
 """
 

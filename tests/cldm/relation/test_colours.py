@@ -4,11 +4,13 @@ no trace."""
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from subjects import picture
 
-from cldm.relation.colours import ColourReader, regions, statistics
+from cldm.relation.colours import ColourReader, noticed, regions, statistics
 from cldm.relation.estimate import AssumedLight, assumed, certain
+from cldm.relation.fields import WIDTHS, channels_of
 from cldm.relation.guides import told
 from ldm.values import Layers, Light
 
@@ -80,3 +82,16 @@ def test_how_a_layer_stands_in_the_light_is_heard() -> None:
     layers = Layers(rgba=torch.rand(1, 2, 4, 32, 32), present=torch.ones(1, 2, dtype=torch.bool))
     seen, agreed = regions(layers), replace(light(1), agreed=torch.ones(1, 1))
     assert not torch.equal(reader(seen, light(1)), reader(seen, agreed))
+
+
+def test_harmony_that_hardly_shows_is_none() -> None:
+    layers = Layers(rgba=torch.rand(1, 2, 4, 32, 32), present=torch.ones(1, 2, dtype=torch.bool))
+    layers.rgba[:, :, 3] = 1
+
+    def counts(offset: float) -> float:
+        said = torch.zeros(1, 1, sum(WIDTHS))
+        said[..., channels_of("offset")] = offset
+        return float(noticed(layers, said))
+
+    found = [counts(number / 255) for number in (0.0, 7.9, 12.0, -12.0, 16.1)]
+    assert found == pytest.approx([0, 0, 0.5, 0.5, 1], abs=0.02)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from relation_scenes import ADDED, MOVED, REMOVED, lit
 
-from cldm.relation.following import followed
+from cldm.relation.following import agreed_around, followed
 from ldm.values import Effects, Layers, identity_effects
 
 
@@ -70,6 +70,39 @@ def test_in_the_same_light_all_keeps_still_but_what_is_near_the_edit() -> None:
     assert 0.3 < still.float().mean() < 0.9
     bodies = (scene.layers.alpha + layers.alpha)[0, 1, 0] > 0.1
     assert not still[bodies].any()
+
+
+def test_the_mirror_image_of_a_new_layer_is_as_strong_as_those_that_are_known() -> None:
+    before, after, moves = ADDED.before.effects, ADDED.after.effects, ADDED.moves
+    known, said = (mirroring(before, share) for share in (0.6, 0.15))
+    now = mirroring(after, 0.1)
+    found = followed(known, said, now, moves, ADDED.after.layers, same_light=True)
+    new = [slot for slot, origin in enumerate(moves.origin) if origin < 0]
+    torch.testing.assert_close(
+        found.reflection[:, new, 3], torch.full_like(now.alpha[:, new, 0], 0.4)
+    )
+    nothing = followed(mirroring(before, 0), said, now, moves, ADDED.after.layers, same_light=True)
+    assert not nothing.reflection[:, new, 3].any()
+
+
+def mirroring(effects: Effects, share: float) -> Effects:
+    """The same over an even mirror."""
+    mirror = torch.full_like(effects.reflection, share)
+    mirror[:, 0] = 0
+    return replace(effects, reflection=mirror)
+
+
+def test_layers_that_cast_nothing_stand_in_the_light_already() -> None:
+    effects, moves = ADDED.before.effects, ADDED.moves
+    seen = torch.full((1, len(moves.origin) - 1), 0.7)
+    new = torch.tensor(moves.origin[1:]) < 0
+    before, after = agreed_around(effects, moves, seen)
+    assert not before.any()
+    assert after[0].tolist() == torch.where(new, 0.7, 0.0).tolist()
+    neutral = identity_effects(ADDED.before.layers)
+    before, after = agreed_around(neutral, moves, seen)
+    assert before.all()
+    assert after[0].tolist() == torch.where(new, 0.7, 1.0).tolist()
 
 
 def strange(layers: Layers) -> Effects:
