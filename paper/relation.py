@@ -6,8 +6,8 @@ Bare names are ours, told nothing of the light. `light_given.`: told the true li
 told the light under which what it says fits the true effects before an edit best; `followed.`: it
 starts from these effects, as the peers of an edit do, which also tell who stands in the light;
 `light.`: its estimate of the light; `graph.`: the graph network; all else a peer. Truth is the
-picture that the true effects show. The affected region is where truth differs from plain stacking of the neutral
-layers by more than 4/255 in a channel.
+picture that the true effects show. The affected region is where truth differs from plain stacking
+of the neutral layers by more than 4/255 in a channel.
 """
 
 import argparse
