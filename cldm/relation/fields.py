@@ -6,6 +6,7 @@ Zero everywhere means: change nothing.
 from dataclasses import dataclass, fields
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -82,7 +83,8 @@ def tones_of(
     """What fields say, weighed by the guides; slots that are not `there` stay as they are.
 
     Shadow is as fine as contact: it is sharp at the feet. Where the light is certain, geometry says
-    where shadows lie, and `cast` how dark they are; elsewhere they are learnt. Of the light on what
+    where shadows lie, and `cast` how dark they are; elsewhere they are learnt, but under the layer
+    that casts them, where nothing of it is seen. Of the light on what
     lies behind it each layer takes its part, of which the sheets, that multiply, say the share in
     what is left. Relief by Lambert's law, too, counts as far as the light is certain.
 
@@ -96,6 +98,7 @@ def tones_of(
         for part in (light.agreed, light.certain[:, None], light.sure[:, None])
     )
     new = 1 - old
+    sure = torch.maximum(sure, _shrunk(guides.alpha, said.key))
     key, sky = shares(light.light)
     relief = said.direct * guides.direct + said.up * guides.up + said.front * guides.front
     lit = said.glow + said.shade * guides.shade + certain * relief
@@ -110,6 +113,10 @@ def tones_of(
         maps=torch.cat(own, dim=2) * exists,
         shadow=_shadow(sun * casts, raised(evenly, size) * casts, guides.alpha),
     )
+
+
+def _shrunk(maps: Float[Tensor, "b m 1 h2 w2"], like: Tensor) -> Float[Tensor, "b m 1 h w"]:
+    return F.adaptive_avg_pool2d(maps[:, :, 0], (like.shape[-2], like.shape[-1]))[:, :, None]
 
 
 def _shadow(
