@@ -113,7 +113,7 @@ def networks(graph: Path | None) -> dict[str, RelationNetwork]:
     if graph:
         network = build_relation(replace(config.relation, network=RelationKind.graph))
         load_weights(network, graph)
-        found["graph."] = network
+        found["graph."] = network.eval()
     return found
 
 
