@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from annotator.scenes.supply import Supply
+from cldm.relation.learned import LearnedRelation
 from ldm.mistake import MistakeError
 from paper import relation
-from paper.relation import figures, rendered_scenes
+from paper.relation import figures, networks, rendered_scenes
 from paper.result import ratio
 
 
@@ -59,3 +60,11 @@ def test_without_test_scenes_one_line_says_what_to_do(
     monkeypatch.setattr(relation, "TEST", tmp_path / "none")
     with pytest.raises(MistakeError, match="found no such folder, expected that of make"):
         rendered_scenes(Supply(cutouts=torch.zeros(1, 4, 8, 8), backdrops=()))
+
+
+def test_networks_are_measured_as_they_answer() -> None:
+    found = networks(Path("models/relation_graph.safetensors"))
+    assert found.keys() == {"", "graph."}
+    for network in found.values():
+        assert isinstance(network, LearnedRelation)
+        assert not network.training
