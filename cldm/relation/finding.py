@@ -24,10 +24,7 @@ _ROUNDS, _SHORTER = 5, 0.6  # down to steps of some two degrees
 
 
 def found_light(
-    network: RelationNetwork,
-    layers: Layers,
-    known: Effects,
-    agreed: Float[Tensor, "1 m"] | None = None,
+    network: RelationNetwork, layers: Layers, known: Effects, agreed: Float[Tensor, "1 m"]
 ) -> Light:
     """The light under which what a network says of the layers of one picture is nearest to effects
     that are known, as far as these can be seen; its colour is the network's own estimate.
@@ -35,12 +32,10 @@ def found_light(
     The best of that estimate and of directions all around, then pattern search (Hooke and Jeeves,
     "Direct Search Solution of Numerical and Statistical Problems", 1961): a step to either side in
     azimuth, elevation, softness and ambient share in turn, the best kept, then smaller steps.
-    `agreed`: who stands in the light already, seen where it is not told.
+    `agreed`: who above the back stands in the light already, 0..1.
     """
     small, true = _small(layers, known)
     wanted, guess = shown(small, true), network.estimated(small).light
-    if agreed is None:
-        agreed = network.agreed(small)
 
     def best(numbers: Float[Tensor, "k 4"]) -> tuple[Float[Tensor, "1 4"], Float[Tensor, ""]]:
         each = torch.zeros(len(numbers), dtype=torch.long)

@@ -1,5 +1,5 @@
-"""The last step of training a relation network: what its head says of relief and of shadows, in
-closed form."""
+"""The last step of training a relation network: what it says of relief and of shadows, in closed
+form."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -70,13 +70,13 @@ class _Pixels:
 
 @torch.no_grad()
 def fit_in_closed_form(network: LearnedRelation, scenes: Iterable[Scene]) -> None:
-    """Fit what the head says of `direct`, `up`, `front`, and of `cast`, to neutral layers whose
-    light is told; all else stays as it is.
+    """Fit what is said of `direct`, `up`, `front`, and of `cast`, to neutral layers whose light is
+    told; all else stays as it is.
 
     The light that a pixel receives, or loses in a shadow, is linear in these fields, and they in
-    the head's weights: the best ones for relief are a ridge regression from the tokens. Gradient
-    descent comes there slowly: of most pictures the light is not told, or a layer is in wrong
-    colours. `cast` gets one number for each colour: geometry says the rest.
+    the weights that say them: the head's best ones for relief are a ridge regression from the
+    tokens. Gradient descent comes there slowly: of most pictures the light is not told, or a layer
+    is in wrong colours. `cast` gets one number for each colour: geometry says the rest.
     """
     network.eval()
     generator = Generator().manual_seed(0)
