@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import combinations
+from itertools import accumulate, combinations
 
 import torch
 import torch.nn.functional as F
@@ -177,7 +177,7 @@ def shared(apart: Sequence[Unshared], kept: Float[Tensor, "b m m h w"]) -> Guide
             for field in fields(Guides)
         }
     )
-    left = (1 - kept).cummin(dim=1).values
+    left = torch.stack([*accumulate((1 - kept).unbind(1), torch.minimum)], dim=1)
     reached = left.diagonal(dim1=1, dim2=2).movedim(-1, 1)[:, :, None]
     lit = (alone.direct / FRONT).clamp(max=1)[:, None, :, 0]
     taken = (left[:, :-1] - left[:, 1:]) * lit

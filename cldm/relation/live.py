@@ -256,17 +256,17 @@ def _lay(
     raised: _Raised,
 ) -> None:
     """Lay a layer over what a box of the picture shows: its mirror image, its shadow, itself."""
-    change, lift, gloss, shift, sharpen = tones.parts
-    box = raised.maps.box
+    box, (_, _, gloss, _, _) = raised.maps.box, tones.parts
     seen = box.common(layer.image_box)
     if seen and gloss.any():
         rgb, alpha = layer.mirrored(seen).split([3, 1])
         seen.cut(picture).lerp_(rgb, alpha * raised.maps(gloss, seen).clamp(0, 1))
-    if tones.shadow.any():
-        box.cut(picture).mul_(1 + raised.shadow(tones.shadow, box))
+    dark = raised.shadow.seen(tones.shadow)
+    if dark:
+        dark.cut(picture).mul_(1 + raised.shadow(tones.shadow, dark))
     seen = box.common(layer.box)
     if seen:
         rgb, alpha = layer.own(seen).split([3, 1])
-        edge = refined(alpha, raised.maps(shift, seen), raised.maps(sharpen, seen))
-        colour = toned(rgb, raised.maps(change, seen), raised.maps(lift, seen))
-        seen.cut(picture).lerp_(colour, edge)
+        own = Tones(maps=raised.maps(tones.maps, seen), shadow=tones.shadow)
+        change, lift, _, shift, sharpen = own.parts
+        seen.cut(picture).lerp_(toned(rgb, change, lift), refined(alpha, shift, sharpen))
