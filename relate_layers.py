@@ -33,7 +33,7 @@ from cldm.config import read_config
 from cldm.model import LayerDiffusion
 from cldm.relation.artwork import Artwork, ArtworkError, artwork_of, related
 from cldm.relation.finding import found_light
-from cldm.relation.following import agreed_around, followed
+from cldm.relation.following import agreed_after, agreed_before, followed
 from cldm.relation.guides import LightHint, told
 from cldm.relation.revision import effects_of, moves_between
 from cldm.runtime import usable_device
@@ -60,7 +60,7 @@ def main() -> None:
     names = _agreed(arguments.agreed, artwork)
     if arguments.before is None:
         if names is None:
-            names = _seen_to_agree(model, artwork)
+            names = _seen_to_agree(model, artwork, light)
             print(f"agreed estimated: {','.join(names) or 'none'}")
         hint = replace(light, agreed=_said_to_agree(names, artwork))
         effects = model.relate(artwork.layers, hint)
@@ -69,11 +69,14 @@ def main() -> None:
         document = read_layered(arguments.before)
         earlier = artwork_of(document, config.max_slots)
         known, moves = effects_of(document, earlier), moves_between(earlier, artwork)
-        before, after = agreed_around(known, moves, model.agreed(artwork.layers))
-        if names is not None:
-            before, after = (_said_to_agree(names, each) for each in (earlier, artwork))
+        before = agreed_before(known) if names is None else _said_to_agree(names, earlier)
         found = _shown_light(model, earlier, known, before)
         now = light if arguments.light else told(found)
+        after = (
+            agreed_after(before, moves, model.agreed(artwork.layers, now))
+            if names is None
+            else _said_to_agree(names, artwork)
+        )
         effects = followed(
             known,
             model.relate(earlier.layers, replace(told(found), agreed=before)),
@@ -131,10 +134,10 @@ def _agreed(words: str | None, artwork: Artwork) -> list[str] | None:
     return names
 
 
-def _seen_to_agree(model: LayerDiffusion, artwork: Artwork) -> list[str]:
+def _seen_to_agree(model: LayerDiffusion, artwork: Artwork, light: LightHint) -> list[str]:
     """Those that seem to do so rather than not."""
-    shares = zip(artwork.names[1:], model.agreed(artwork.layers)[0].tolist(), strict=True)
-    return [name for name, share in shares if share > 0.5]
+    likely = model.agreed(artwork.layers, light)[0].tolist()
+    return [name for name, share in zip(artwork.names[1:], likely, strict=True) if share > 0.5]
 
 
 def _said_to_agree(names: Sequence[str], artwork: Artwork) -> Float[Tensor, "1 m"]:

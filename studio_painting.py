@@ -112,7 +112,7 @@ def paint(
         masks=task.condition.masks,
         asked={path.name: _read_mask(path) for path in folder.glob("mask_*.png")},
         light=brief.light or light_brief(model.estimated_light(layers)),
-        agreed=model.agreed(layers),
+        agreed=model.agreed(layers, light_of(brief)),
         viewport=Viewport(model, layers.size),
     )
     yield light_up(drawn, folder)

@@ -263,10 +263,11 @@ class LayerDiffusion(nn.Module):
         with visiting(self.relation, self.device), torch.no_grad():
             return self.relation.estimated(layers.to(self.device)).light.to(layers.rgba.device)
 
-    def agreed(self, layers: Layers) -> Float[Tensor, "b m"]:
+    def agreed(self, layers: Layers, light: LightHint) -> Float[Tensor, "b m"]:
         """How likely each layer above the back stands in the light already, 0..1."""
+        home = layers.rgba.device
         with visiting(self.relation, self.device), torch.no_grad():
-            return self.relation.agreed(layers.to(self.device)).to(layers.rgba.device)
+            return self.relation.agreed(layers.to(self.device), light.to(self.device)).to(home)
 
     def relate(self, layers: Layers, light: LightHint) -> Effects:
         """Light, shadow, reflection and soft edges between layers, as sheets."""

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from torch import Generator, Tensor
+from torch import Generator
 
 from annotator.scenes.shards import EditedScene
 from annotator.scenes.staging import EditKind
 from cldm.relation.finding import found_light
-from cldm.relation.following import agreed_around, followed
+from cldm.relation.following import agreed_after, agreed_before, followed
 from cldm.relation.guides import told, unknown_hint
 from cldm.relation.learned import LearnedRelation
 from cldm.relation.live import LivePicture
@@ -75,8 +75,7 @@ def blind(peer: Callable[[Layers], Effects]) -> Method:
 def measured(edited: EditedScene, contestants: Contestants, generator: Generator) -> Measured:
     """All measures of one scene and its edit; a method's prefix stands before a measure's name."""
     ours, scene = contestants.networks[""], edited.before
-    before, _ = _agreed(edited, ours)
-    fitted = found_light(ours, scene.layers, scene.effects, before)
+    fitted = found_light(ours, scene.layers, scene.effects, agreed_before(scene.effects))
     return (
         composites(scene, contestants)
         | harmonised(scene, contestants, generator)
@@ -132,10 +131,11 @@ def edits(edited: EditedScene, contestants: Contestants, fitted: Light) -> Measu
     for name, method in contestants.relighting.items():
         picture = shown(after.layers, method(after.layers, after.light))
         found |= _named(name, measured_edit(edited, picture))
-    agreed = _agreed(edited, ours)
-    for name, lights in _lights_of_edit(edited, fitted).items():
-        hints = [replace(told(each), agreed=who) for each, who in zip(lights, agreed, strict=True)]
-        before, now = ours(edited.before.layers, hints[0]), ours(after.layers, hints[1])
+    agreed = agreed_before(edited.before.effects)
+    for name, (old, new) in _lights_of_edit(edited, fitted).items():
+        still = agreed_after(agreed, edited.moves, ours.agreed(after.layers, told(new)))
+        before = ours(edited.before.layers, replace(told(old), agreed=agreed))
+        now = ours(after.layers, replace(told(new), agreed=still))
         if name == "light_found.":
             found |= _named(name, measured_edit(edited, shown(after.layers, now)))
         kept = followed(
@@ -149,11 +149,6 @@ def edits(edited: EditedScene, contestants: Contestants, fitted: Light) -> Measu
         found |= _named(name + "followed.", measured_edit(edited, shown(after.layers, kept)))
     found |= _named("rigid.", measured_edit(edited, rigid(edited)))
     return found | _named("left_behind.", measured_edit(edited, left_behind(edited)))
-
-
-def _agreed(edited: EditedScene, ours: RelationNetwork) -> tuple[Tensor, Tensor]:
-    """Who stands in the light already, before and after an edit, as far as known effects tell."""
-    return agreed_around(edited.before.effects, edited.moves, ours.agreed(edited.after.layers))
 
 
 def _lights_of_edit(edited: EditedScene, fitted: Light) -> dict[str, tuple[Light, Light]]:

@@ -21,7 +21,6 @@ _TRACED = 0.08  # a cell that has more is asked for its vote
 # Of traces, of single votes, of all but direction, of agreement; the verdict has 1.
 _WEIGHTS = (8.0, 0.3, 0.5, 0.5)
 _SEEN = 1.5  # cells of a layer that must be seen to tell whether it agrees
-_UNLIKELY, _LIKELY = 0.3, 0.8  # to agree: what is less is no, what is more is yes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +69,12 @@ class LightEstimator(nn.Module):
         """All that it sees in layers."""
         found = self.finder(_pixels(small))
         verdict = self.reader(found.traces.sigmoid())
-        return Sight(found=found, verdict=verdict, agreed=_decided(_agreed(found, small)))
+        return Sight(found=found, verdict=verdict, agreed=_agreed(found, small).sigmoid())
 
     def agreed(self, small: Layers) -> Float[Tensor, "b m"]:
         """How likely each layer above the back stands in the light already, 0..1: it is among the
         bodies that have left traces."""
-        return _decided(_agreed(self.finder(_pixels(small)), small))
+        return _agreed(self.finder(_pixels(small)), small).sigmoid()
 
     def loss(self, lit: LitLayers) -> Float[Tensor, ""]:
         """How wrong it is of layers of working size: cross-entropies of the traces, of what it
@@ -140,11 +139,6 @@ def _agreed(found: Found, small: Layers) -> Float[Tensor, "b m"]:
     it is seen."""
     (shares, area), bodies = _seen(found, small), found.traces[:, :1]
     return (shares * bodies).sum(dim=(-1, -2)) / area.clamp(min=_SMALL)
-
-
-def _decided(logits: Float[Tensor, "b m"]) -> Float[Tensor, "b m"]:
-    """How likely by logits, but what is unlikely is taken for no, and what is likely for yes."""
-    return ((logits.sigmoid() - _UNLIKELY) / (_LIKELY - _UNLIKELY)).clamp(0, 1)
 
 
 def _seen(found: Found, small: Layers) -> tuple[Float[Tensor, "b m y x"], Float[Tensor, "b m"]]:

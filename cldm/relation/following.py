@@ -74,18 +74,21 @@ def _glossy(known: Effects, before: Effects, after: Effects) -> Float[Tensor, "b
     return torch.cat([rgb, alpha.clamp(max=1)], dim=2)
 
 
-def agreed_around(
-    known: Effects, moves: Moves, seen: Float[Tensor, "b m"]
-) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b m"]]:
-    """Who above the back stands in the light already, 0..1, before an edit and after it: of layers
-    whose effects are known those that cast nothing; of new ones what is `seen`."""
+def agreed_before(known: Effects) -> Float[Tensor, "b m"]:
+    """Who above the back stands in the light already, 0 or 1: those that are known to cast
+    nothing."""
     dark = 1 - known.shadow.amin(dim=2, keepdim=True)
     mirror = known.reflection.split([3, 1], dim=2)[1]
     casts = (torch.maximum(dark, mirror).flatten(2).amax(dim=-1) > _NOTICED)[:, 1:]
-    before = (~casts).to(seen)
+    return (~casts).to(known.alpha)
+
+
+def agreed_after(
+    before: Float[Tensor, "b k"], moves: Moves, seen: Float[Tensor, "b m"]
+) -> Float[Tensor, "b m"]:
+    """Who does so after an edit: as `before`; of new layers what is `seen`."""
     origin = torch.tensor(moves.origin[1:], device=seen.device)
-    after = torch.where(origin > 0, before[:, (origin - 1).clamp(min=0)], seen)
-    return before, after
+    return torch.where(origin > 0, before[:, (origin - 1).clamp(min=0)], seen)
 
 
 def _held(known: Effects, kept: Effects, changed: Effects, moves: Moves) -> Effects:

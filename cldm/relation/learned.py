@@ -11,6 +11,7 @@ from cldm.relation.blocks import Block, position
 from cldm.relation.colours import EVERY, ColourReader, noticed, regions
 from cldm.relation.estimate import AssumedLight, LightEstimate, assumed, certain
 from cldm.relation.estimator import LightEstimator
+from cldm.relation.evidence import judged
 from cldm.relation.fields import LOCAL, fields_of, tones_of
 from cldm.relation.guides import Guides, LightHint, guides, no_guides
 from cldm.relation.patches import Patches, View
@@ -57,9 +58,13 @@ class LearnedRelation(nn.Module, ABC):
         """The light that layers seem to stand in."""
         return self.estimator(self.look.small(layers))
 
-    def agreed(self, layers: Layers) -> Float[Tensor, "b m"]:
-        """How likely each layer above the back stands in the light already, 0..1."""
-        return self.estimator.agreed(self.look.small(layers))
+    def agreed(self, layers: Layers, hint: LightHint) -> Float[Tensor, "b m"]:
+        """How likely each layer above the back stands in the light already, 0..1; the surer, if it
+        is given."""
+        small = self.look.small(layers)
+        light = self.assumed(small, hint)
+        found = guides(small, self.look.fine(layers), light.light)
+        return judged(light, hint, small, found).agreed
 
     def forward(self, layers: Layers, hint: LightHint) -> Effects:
         """Effects of the layers' own size; the back, and slots absent or invisible, stay.
@@ -68,7 +73,8 @@ class LearnedRelation(nn.Module, ABC):
         """
         small = self.look.small(layers)
         light = self.assumed(small, hint)
-        tones = self.tones(small, light, guides(small, self.look.fine(layers), light.light))
+        found = guides(small, self.look.fine(layers), light.light)
+        tones = self.tones(small, judged(light, hint, small, found), found)
         with torch.autocast(layers.rgba.device.type, enabled=False):
             return applied(tones, layers)
 
@@ -84,8 +90,8 @@ class LearnedRelation(nn.Module, ABC):
 
     @torch.no_grad()
     def assumed(self, small: Layers, hint: LightHint) -> AssumedLight:
-        """The light that it goes by for layers of working size, and who stands in it already; what
-        it is not told of both it sees for itself."""
+        """The light that it goes by for layers of working size, and how likely each stands in it
+        already; what it is not told of both it sees for itself."""
         if hint.given.all():
             agreed = self.estimator.agreed(small) if hint.agreed is None else hint.agreed
             return assumed(hint, certain(hint.light), agreed)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cldm.relation.estimate import AssumedLight
+from cldm.relation.evidence import judged
 from cldm.relation.guides import Guides, LightHint, Unshared, shared, unshared
 from cldm.relation.holding import Said
 from cldm.relation.learned import LearnedRelation
@@ -121,7 +122,7 @@ class LivePicture:
         small = self._seen(layers)
         light = self.network.assumed(small, hint)
         guides = self._guided(layers, small, light)
-        said = self.network.tones(small, light, guides)
+        said = self.network.tones(small, judged(light, hint, small, guides), guides)
         change, lift, gloss, shift, sharpen = (part[0] for part in said.parts)
         inside = F.max_pool2d((small.alpha[0, 1:] > 0).float(), 3, stride=1, padding=1)
         own = (change * inside, lift * inside, gloss, shift * inside, sharpen * inside)

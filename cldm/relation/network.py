@@ -24,7 +24,7 @@ class RelationNetwork(Protocol):
         """The light that layers seem to stand in."""
         ...
 
-    def agreed(self, layers: Layers) -> Float[Tensor, "b m"]:
+    def agreed(self, layers: Layers, hint: LightHint) -> Float[Tensor, "b m"]:
         """How likely each layer above the back stands in the light already, 0..1."""
         ...
 
@@ -50,7 +50,7 @@ class PlainStacking(nn.Module):
             colour=(none + 1)[:, None].expand(-1, 3),
         )
 
-    def agreed(self, layers: Layers) -> Float[Tensor, "b m"]:
+    def agreed(self, layers: Layers, hint: LightHint) -> Float[Tensor, "b m"]:
         """Nothing is known of that either."""
         return torch.full_like(layers.rgba[:, 1:, 0, 0, 0], 0.5)
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from cldm.relation.colours import EVERY, regions
 from cldm.relation.estimate import AssumedLight
+from cldm.relation.evidence import judged
 from cldm.relation.fields import LOCAL, channels_of, shares
 from cldm.relation.guides import Guides, guides, told
 from cldm.relation.learned import LearnedRelation
@@ -93,8 +94,10 @@ def fit_in_closed_form(network: LearnedRelation, scenes: Iterable[Scene]) -> Non
 
 def _answer(network: LearnedRelation, scene: Scene) -> _Answer:
     small = network.look.small(scene.layers)
-    light = network.assumed(small, told(scene.light))
+    hint = told(scene.light)
+    light = network.assumed(small, hint)
     found = guides(small, network.look.fine(scene.layers), light.light)
+    light = judged(light, hint, small, found)
     view, seen = network.look(small, light, found), regions(small.thinned(EVERY))
     colours = network.colours(seen, light)
     tokens = network.tokens(view, colours)

@@ -103,7 +103,7 @@ def sides() -> Layers:
 def test_layers_agree_that_are_seen_where_bodies_are_found() -> None:
     estimator = LightEstimator()
     estimator.finder = Sided()
-    expected = torch.tensor([[1.0, 1.0, 0.0]])
+    expected = torch.tensor([[4.0, 4.0, -4.0]]).sigmoid()
     torch.testing.assert_close(estimator.agreed(sides()), expected, atol=0.02, rtol=0)
     assert torch.equal(estimator.sight(sides()).agreed, estimator.agreed(sides()))
 

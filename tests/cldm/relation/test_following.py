@@ -6,7 +6,7 @@ import pytest
 import torch
 from relation_scenes import ADDED, MOVED, REMOVED, lit
 
-from cldm.relation.following import agreed_around, followed
+from cldm.relation.following import agreed_after, agreed_before, followed
 from ldm.values import Effects, Layers, identity_effects
 
 
@@ -96,11 +96,13 @@ def test_layers_that_cast_nothing_stand_in_the_light_already() -> None:
     effects, moves = ADDED.before.effects, ADDED.moves
     seen = torch.full((1, len(moves.origin) - 1), 0.7)
     new = torch.tensor(moves.origin[1:]) < 0
-    before, after = agreed_around(effects, moves, seen)
+    before = agreed_before(effects)
+    after = agreed_after(before, moves, seen)
     assert not before.any()
     assert after[0].tolist() == torch.where(new, 0.7, 0.0).tolist()
     neutral = identity_effects(ADDED.before.layers)
-    before, after = agreed_around(neutral, moves, seen)
+    before = agreed_before(neutral)
+    after = agreed_after(before, moves, seen)
     assert before.all()
     assert after[0].tolist() == torch.where(new, 0.7, 1.0).tolist()
 
