@@ -10,6 +10,10 @@ from torch import Tensor
 from ldm.compositing import crop, inverse, over
 from ldm.values import Effects, Frames, Layers
 
+NOTICED = 1 / 255
+"""What shows by less is not seen."""
+MARGIN = 0.015
+"""Of the picture's larger side: how far around an edit and what it casts effects may change."""
 _SAME = 1e-6  # of the picture: nobody moves a layer by less
 
 

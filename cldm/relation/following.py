@@ -7,13 +7,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ldm.carrying import Moves, carried
+from ldm.carrying import MARGIN, NOTICED, Moves, carried
 from ldm.metrics import dilate
 from ldm.values import Effects, Layers
 
 _DARKEST = 0.002
-_NOTICED = 1 / 255
-_MARGIN = 0.015  # of the picture's larger side, around what was edited and what it casts
 _TRUSTED = 0.3  # a change in what is said, of logarithms or of sums, that leaves a third of trust
 _FAINT = 1.0  # pixels: less mirror image tells nothing of the ground
 _CLEARER = 8.0  # times: no mirror image becomes clearer by more
@@ -79,7 +77,7 @@ def agreed_before(known: Effects) -> Float[Tensor, "b m"]:
     nothing."""
     dark = 1 - known.shadow.amin(dim=2, keepdim=True)
     mirror = known.reflection.split([3, 1], dim=2)[1]
-    casts = (torch.maximum(dark, mirror).flatten(2).amax(dim=-1) > _NOTICED)[:, 1:]
+    casts = (torch.maximum(dark, mirror).flatten(2).amax(dim=-1) > NOTICED)[:, 1:]
     return (~casts).to(known.alpha)
 
 
@@ -95,7 +93,7 @@ def _held(known: Effects, kept: Effects, changed: Effects, moves: Moves) -> Effe
     """What has changed, near what was edited; elsewhere, of other layers, what was kept."""
     edited = moves.edited
     reached = _reach(known, moves.left(known.alpha.shape[1])), _reach(changed, edited)
-    near = dilate(torch.maximum(*reached), _MARGIN)[:, None]
+    near = dilate(torch.maximum(*reached), MARGIN)[:, None]
     heard = near.maximum(edited.to(near)[:, None, None, None])
     return replace(
         changed,
@@ -110,7 +108,7 @@ def _reach(effects: Effects, slots: Bool[Tensor, " n"]) -> Float[Tensor, "b 1 h 
     mirror = effects.reflection.split([3, 1], dim=2)[1]
     seen = torch.stack([1 - effects.shadow.amin(dim=2, keepdim=True), mirror, effects.alpha])
     chosen = slots.to(mirror)[:, None, None, None]
-    return ((seen.amax(dim=0) * chosen).amax(dim=1) > _NOTICED).to(mirror)
+    return ((seen.amax(dim=0) * chosen).amax(dim=1) > NOTICED).to(mirror)
 
 
 def _changed(

@@ -10,11 +10,8 @@ from torch import Tensor
 
 from cldm.relation.placed import Placed
 from cldm.relation.tones import Tones
-from ldm.carrying import overtaken
+from ldm.carrying import MARGIN, NOTICED, overtaken
 from ldm.metrics import dilate
-
-_NOTICED = 1 / 255
-_MARGIN = 0.015  # of the picture's larger side
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,7 +42,7 @@ class Said:
         edited = self._edited(before, origin)
         gone = ~torch.isin(torch.arange(len(before.layers) - 1), origin[~edited])
         near = torch.maximum(self._reach(edited), before._reach(gone))
-        near = torch.maximum(dilate(near, _MARGIN), edited.float()[:, None, None, None])
+        near = torch.maximum(dilate(near, MARGIN), edited.float()[:, None, None, None])
         known = before.tones.indexed(origin.clamp(min=0))
         finer = (self.tones.shadow.shape[-2], self.tones.shadow.shape[-1])
         tones = Tones(
@@ -76,7 +73,7 @@ class Said:
         """One where some layers are seen, or cast something that is."""
         if not slots.any():
             return torch.zeros_like(self._seen[0])
-        return (self._seen[slots].amax(dim=0) > _NOTICED).float()
+        return (self._seen[slots].amax(dim=0) > NOTICED).float()
 
     @cached_property
     def _seen(self) -> Float[Tensor, "m 1 y x"]:
