@@ -33,7 +33,7 @@ from cldm.config import read_config
 from cldm.model import LayerDiffusion
 from cldm.relation.artwork import Artwork, ArtworkError, artwork_of, related
 from cldm.relation.finding import found_light
-from cldm.relation.following import agreed_after, agreed_before, followed
+from cldm.relation.following import agreed_around, followed
 from cldm.relation.guides import LightHint, told
 from cldm.relation.revision import effects_of, moves_between
 from cldm.runtime import usable_device
@@ -69,14 +69,11 @@ def main() -> None:
         document = read_layered(arguments.before)
         earlier = artwork_of(document, config.max_slots)
         known, moves = effects_of(document, earlier), moves_between(earlier, artwork)
-        before = agreed_before(known) if names is None else _said_to_agree(names, earlier)
+        before, after = agreed_around(known, moves)
+        if names is not None:
+            before, after = (_said_to_agree(names, each) for each in (earlier, artwork))
         found = _shown_light(model, earlier, known, before)
         now = light if arguments.light else told(found)
-        after = (
-            agreed_after(before, moves, model.agreed(artwork.layers, now))
-            if names is None
-            else _said_to_agree(names, artwork)
-        )
         effects = followed(
             known,
             model.relate(earlier.layers, replace(told(found), agreed=before)),

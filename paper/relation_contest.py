@@ -8,7 +8,7 @@ from torch import Generator
 from annotator.scenes.shards import EditedScene
 from annotator.scenes.staging import EditKind
 from cldm.relation.finding import found_light
-from cldm.relation.following import agreed_after, agreed_before, followed
+from cldm.relation.following import agreed_around, followed
 from cldm.relation.guides import told, unknown_hint
 from cldm.relation.learned import LearnedRelation
 from cldm.relation.live import LivePicture
@@ -75,7 +75,8 @@ def blind(peer: Callable[[Layers], Effects]) -> Method:
 def measured(edited: EditedScene, contestants: Contestants, generator: Generator) -> Measured:
     """All measures of one scene and its edit; a method's prefix stands before a measure's name."""
     ours, scene = contestants.networks[""], edited.before
-    fitted = found_light(ours, scene.layers, scene.effects, agreed_before(scene.effects))
+    agreed, _ = agreed_around(scene.effects, edited.moves)
+    fitted = found_light(ours, scene.layers, scene.effects, agreed)
     return (
         composites(scene, contestants)
         | harmonised(scene, contestants, generator)
@@ -131,11 +132,10 @@ def edits(edited: EditedScene, contestants: Contestants, fitted: Light) -> Measu
     for name, method in contestants.relighting.items():
         picture = shown(after.layers, method(after.layers, after.light))
         found |= _named(name, measured_edit(edited, picture))
-    agreed = agreed_before(edited.before.effects)
-    for name, (old, new) in _lights_of_edit(edited, fitted).items():
-        still = agreed_after(agreed, edited.moves, ours.agreed(after.layers, told(new)))
-        before = ours(edited.before.layers, replace(told(old), agreed=agreed))
-        now = ours(after.layers, replace(told(new), agreed=still))
+    agreed = agreed_around(edited.before.effects, edited.moves)
+    for name, lights in _lights_of_edit(edited, fitted).items():
+        hints = [replace(told(each), agreed=who) for each, who in zip(lights, agreed, strict=True)]
+        before, now = ours(edited.before.layers, hints[0]), ours(after.layers, hints[1])
         if name == "light_found.":
             found |= _named(name, measured_edit(edited, shown(after.layers, now)))
         kept = followed(

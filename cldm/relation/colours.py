@@ -68,7 +68,7 @@ def _regions(thin: Layers) -> Float[Tensor, "b m k"]:
 @torch.no_grad()
 def noticed(thin: Layers, said: Float[Tensor, "b m f"]) -> Float[Tensor, "b m"]:
     """How far the changes of colours that fields say of layers which agree count, 0..1: smaller
-    ones than 5/255, in the mean over a layer, are more often wrong than right."""
+    ones than 5/255, in the mean over a layer, spoil right colours for little."""
     gain, offset = (said[..., channels_of(name), None].float() for name in ("gain", "offset"))
     rgb, alpha = (part[:, 1:].flatten(-2) for part in (thin.rgb, thin.alpha))
     change = rgb * ((1 + gain).clamp(min=0).sqrt() - 1) + offset

@@ -4,6 +4,7 @@ after it."""
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -72,21 +73,17 @@ def _glossy(known: Effects, before: Effects, after: Effects) -> Float[Tensor, "b
     return torch.cat([rgb, alpha.clamp(max=1)], dim=2)
 
 
-def agreed_before(known: Effects) -> Float[Tensor, "b m"]:
-    """Who above the back stands in the light already, 0 or 1: those that are known to cast
-    nothing."""
+def agreed_around(
+    known: Effects, moves: Moves
+) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b m"]]:
+    """Who above the back stands in the light already, 0 or 1, before an edit and after it: those
+    that are known to cast nothing. What is new casts nothing on a back of before."""
     dark = 1 - known.shadow.amin(dim=2, keepdim=True)
     mirror = known.reflection.split([3, 1], dim=2)[1]
     casts = (torch.maximum(dark, mirror).flatten(2).amax(dim=-1) > NOTICED)[:, 1:]
-    return (~casts).to(known.alpha)
-
-
-def agreed_after(
-    before: Float[Tensor, "b k"], moves: Moves, seen: Float[Tensor, "b m"]
-) -> Float[Tensor, "b m"]:
-    """Who does so after an edit: as `before`; of new layers what is `seen`."""
-    origin = torch.tensor(moves.origin[1:], device=seen.device)
-    return torch.where(origin > 0, before[:, (origin - 1).clamp(min=0)], seen)
+    before = (~casts).to(known.alpha)
+    origin = torch.tensor(moves.origin[1:], dtype=torch.long, device=before.device)
+    return before, F.pad(before, (1, 0))[:, origin.clamp(min=0)]
 
 
 def _held(known: Effects, kept: Effects, changed: Effects, moves: Moves) -> Effects:

@@ -93,5 +93,5 @@ def test_harmony_that_hardly_shows_is_none() -> None:
         said[..., channels_of("offset")] = offset
         return float(noticed(layers, said))
 
-    found = [counts(number / 255) for number in (0.0, 7.9, 12.0, -12.0, 16.1)]
+    found = [counts(number / 255) for number in (0.0, 4.9, 7.5, -7.5, 10.1)]
     assert found == pytest.approx([0, 0, 0.5, 0.5, 1], abs=0.02)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from relation_scenes import ADDED, MOVED, REMOVED, lit
 
-from cldm.relation.following import agreed_after, agreed_before, followed
+from cldm.relation.following import agreed_around, followed
 from ldm.values import Effects, Layers, identity_effects
 
 
@@ -92,19 +92,18 @@ def mirroring(effects: Effects, share: float) -> Effects:
     return replace(effects, reflection=mirror)
 
 
-def test_layers_that_cast_nothing_stand_in_the_light_already() -> None:
-    effects, moves = ADDED.before.effects, ADDED.moves
-    seen = torch.full((1, len(moves.origin) - 1), 0.7)
-    new = torch.tensor(moves.origin[1:]) < 0
-    before = agreed_before(effects)
-    after = agreed_after(before, moves, seen)
+def test_layers_that_are_known_to_cast_nothing_stand_in_the_light_already() -> None:
+    moves = ADDED.moves
+    before, after = agreed_around(ADDED.before.effects, moves)
     assert not before.any()
-    assert after[0].tolist() == torch.where(new, 0.7, 0.0).tolist()
-    neutral = identity_effects(ADDED.before.layers)
-    before = agreed_before(neutral)
-    after = agreed_after(before, moves, seen)
+    assert not after.any()
+    before, after = agreed_around(identity_effects(ADDED.before.layers), moves)
     assert before.all()
-    assert after[0].tolist() == torch.where(new, 0.7, 1.0).tolist()
+    assert after[0].bool().tolist() == [origin > 0 for origin in moves.origin[1:]]
+    alone = identity_effects(ADDED.before.layers.take(torch.tensor([0])))
+    before, after = agreed_around(alone, replace(moves, origin=(0, -1)))
+    assert before.shape == (1, 0)
+    assert after.tolist() == [[0]]
 
 
 def strange(layers: Layers) -> Effects:
