@@ -61,10 +61,8 @@ class LearnedRelation(nn.Module, ABC):
     def agreed(self, layers: Layers, hint: LightHint) -> Float[Tensor, "b m"]:
         """How likely each layer above the back stands in the light already, 0..1; the surer, if it
         is given."""
-        small = self.look.small(layers)
-        light = self.assumed(small, hint)
-        found = guides(small, self.look.fine(layers), light.light)
-        return judged(light, hint, small, found).agreed
+        light, _ = self.guided(layers, self.look.small(layers), hint)
+        return light.agreed
 
     def forward(self, layers: Layers, hint: LightHint) -> Effects:
         """Effects of the layers' own size; the back, and slots absent or invisible, stay.
@@ -72,9 +70,7 @@ class LearnedRelation(nn.Module, ABC):
         Where the light is not given, it is the estimated one.
         """
         small = self.look.small(layers)
-        light = self.assumed(small, hint)
-        found = guides(small, self.look.fine(layers), light.light)
-        tones = self.tones(small, judged(light, hint, small, found), found)
+        tones = self.tones(small, *self.guided(layers, small, hint))
         with torch.autocast(layers.rgba.device.type, enabled=False):
             return applied(tones, layers)
 
@@ -87,6 +83,12 @@ class LearnedRelation(nn.Module, ABC):
         fields = fields_of(everywhere[..., None, None], alike)
         tones = tones_of(fields, nowhere, thin.present[:, 1:], light)
         return applied(tones, thin)
+
+    def guided(self, layers: Layers, small: Layers, hint: LightHint) -> tuple[AssumedLight, Guides]:
+        """The light that it goes by, who stands in it already, and the guides in it."""
+        light = self.assumed(small, hint)
+        found = guides(small, self.look.fine(layers), light.light)
+        return judged(light, hint, small, found), found
 
     @torch.no_grad()
     def assumed(self, small: Layers, hint: LightHint) -> AssumedLight:

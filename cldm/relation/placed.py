@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cldm.relation.tones import Box, whole
+from cldm.relation.tones import Box, extent, whole
 from ldm.compositing import premultiply, resampling, unpremultiply
 
 _SOLID = 0.5  # a body stands on the lowest row that has such alpha, as in `ldm.projection`
@@ -89,12 +89,6 @@ def placed(rgba: Float[Tensor, "4 h w"]) -> Placed:
 def _box(rgba: Float[Tensor, "4 h w"], top: int, left: int) -> Box:
     height, width = rgba.shape[1:]
     return Box(rows=range(top, top + height), columns=range(left, left + width))
-
-
-def extent(line: Float[Tensor, " k"]) -> range:
-    """From the first to the last place of a line above zero."""
-    found = (line > 0).nonzero()
-    return range(int(found[0]), int(found[-1]) + 1) if len(found) else range(0)
 
 
 def _inside(rgba: Float[Tensor, "4 h w"], top: int, left: int, box: Box) -> Tensor:

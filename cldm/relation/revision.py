@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cldm.relation.artwork import Artwork, ArtworkError, belongs
-from cldm.relation.placed import extent
+from cldm.relation.tones import extent
 from ldm.carrying import Moves
 from ldm.document import Document, Sheet
 from ldm.effects import EFFECT_SHEETS

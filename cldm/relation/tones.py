@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from torch import Tensor
 
 from ldm.compositing import resampling
@@ -41,9 +41,10 @@ def _common(one: range, other: range) -> range:
     return range(max(one.start, other.start), min(one.stop, other.stop))
 
 
-def _around(part: range, places: Int[Tensor, "k 1"]) -> range:
-    """What of a part of a line lies between the first and the last of some places of it."""
-    return part[int(places[0]) : int(places[-1]) + 1] if len(places) else part[:0]
+def extent(line: Num[Tensor, " k"]) -> range:
+    """From the first to the last place of a line above zero."""
+    found = (line > 0).nonzero()
+    return range(int(found[0]), int(found[-1]) + 1) if len(found) else range(0)
 
 
 def whole(size: tuple[int, int]) -> Box:
@@ -101,10 +102,13 @@ class Raising:
 
     def seen(self, maps: Float[Tensor, "c y x"]) -> Box:
         """The part of the box outside which maps that were cut to `near` are zero when raised."""
-        there = (maps != 0).any(dim=0)
-        columns = (self.columns @ there.any(dim=0).to(maps.dtype)).nonzero()
-        rows = (there.any(dim=1)[self.rows] & (self.weights[..., 0] > 0)).any(dim=0).nonzero()
-        return Box(rows=_around(self.box.rows, rows), columns=_around(self.box.columns, columns))
+        there = (maps != 0).any(dim=0).to(maps.dtype)
+        columns = extent(self.columns @ there.amax(dim=0))
+        rows = extent((there.amax(dim=1)[self.rows] * self.weights[..., 0]).amax(dim=0))
+        return Box(
+            rows=self.box.rows[rows.start : rows.stop],
+            columns=self.box.columns[columns.start : columns.stop],
+        )
 
 
 def raising(box: Box, size: tuple[int, int], maps: Float[Tensor, "*b y x"]) -> Raising:

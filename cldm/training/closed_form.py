@@ -12,9 +12,8 @@ from tqdm import tqdm
 
 from cldm.relation.colours import EVERY, regions
 from cldm.relation.estimate import AssumedLight
-from cldm.relation.evidence import judged
 from cldm.relation.fields import LOCAL, channels_of, shares
-from cldm.relation.guides import Guides, guides, told
+from cldm.relation.guides import Guides, told
 from cldm.relation.learned import LearnedRelation
 from cldm.relation.tones import Tones
 from cldm.training.ridge import Lacking, Ridge
@@ -94,10 +93,7 @@ def fit_in_closed_form(network: LearnedRelation, scenes: Iterable[Scene]) -> Non
 
 def _answer(network: LearnedRelation, scene: Scene) -> _Answer:
     small = network.look.small(scene.layers)
-    hint = told(scene.light)
-    light = network.assumed(small, hint)
-    found = guides(small, network.look.fine(scene.layers), light.light)
-    light = judged(light, hint, small, found)
+    light, found = network.guided(scene.layers, small, told(scene.light))
     view, seen = network.look(small, light, found), regions(small.thinned(EVERY))
     colours = network.colours(seen, light)
     tokens = network.tokens(view, colours)

@@ -29,7 +29,7 @@ def test_a_box_is_raised_as_the_whole_is(size: tuple[int, int], smaller: tuple[i
         box = Box(rows=rows, columns=columns)
         part = raising(box, size, maps)
         found = part(part.near.cut(maps), box)
-        torch.testing.assert_close(found, box.cut(raised(maps, size)), atol=1e-4, rtol=0)
+        torch.testing.assert_close(found, box.cut(raised(maps, size)), atol=2e-5, rtol=0)
 
 
 def test_where_maps_are_zero_nothing_is_seen() -> None:
